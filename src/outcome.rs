@@ -1,0 +1,281 @@
+//! How a run ended, and the one policy that says what happens next.
+//!
+//! [`decide`] is pure and is asked for *every* end of a run, a lost lease included. Brokers obey its
+//! decision; nothing else decides a retry, an archive or a release.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::retry::RetryPolicy;
+use crate::state::Reason;
+use crate::task::Trail;
+
+/// Crashes after which a task is archived as poisoned, if the last one was alone.
+pub const CRASHES_MAX: usize = 3;
+/// Crashes from which on a task runs alone.
+pub const CRASHES_ALONE: usize = 2;
+/// How long a crash is held against a task.
+pub const CRASH_WINDOW: Duration = Duration::from_secs(72 * 3600);
+/// How long a task waits for a key nobody here has before it is archived.
+pub const KEY_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// How long such a task is put off each time.
+pub const KEY_RETRY: Duration = Duration::from_secs(30);
+/// Longest class of a failure, in bytes.
+pub const CLASS_BYTES_MAX: usize = 64;
+
+/// How one run of a task ended.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The handler returned Ok.
+    Completed,
+    /// The handler failed, panicked or ran out of time.
+    Failed {
+        /// What kind of failure, in clear: `handler`, `panic`, `timeout`, or the handler's own word.
+        class: Cow<'static, str>,
+        /// What the handler said about a retry.
+        retry: Retry,
+    },
+    /// The handler wants the task back later, at no cost.
+    Snoozed(Duration),
+    /// The handler says the task is void: it goes without a trace.
+    Revoked,
+    /// The run did not start or was cut short by a shutdown: no cost.
+    Interrupted,
+    /// The lease ran out: the worker is gone. A crash.
+    Lost,
+    /// The keyring lacks the key.
+    KeyMissing,
+    /// The record was altered, or does not decode.
+    Unopenable,
+    /// No handler took it for the whole grace.
+    UnknownKind,
+    /// Its `expires` or `deadline` passed.
+    Expired,
+    /// Someone cancelled it.
+    Cancelled,
+}
+
+/// What a failed run says about the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Retry {
+    /// When the retry policy says so.
+    #[default]
+    ByPolicy,
+    /// After this delay.
+    In(Duration),
+    /// Never: archive.
+    Never,
+}
+
+/// The limits a task was enqueued with, from its header.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// How many times a failed run is repeated.
+    pub max_retry: u32,
+    /// After this no run starts.
+    pub deadline: Option<Timestamp>,
+    /// How long it is kept once completed.
+    pub retention: Duration,
+}
+
+/// What happens to the task next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Completed; kept this long, gone at once if zero.
+    Complete(Duration),
+    /// Failed; pending again after this delay.
+    Retry(Duration),
+    /// Scheduled anew, at no cost.
+    Snooze(Duration),
+    /// Pending at once, before what never ran; `alone` tasks run one at a time per process.
+    Release {
+        /// Whether it is to run alone.
+        alone: bool,
+    },
+    /// Archived.
+    Archive(Reason),
+    /// Gone.
+    Drop,
+}
+
+/// Decides what happens after `outcome` and writes it into `trail`.
+///
+/// `chance` is uniform in `[0, 1)`, for the jitter of retries.
+pub fn decide(
+    outcome: &Outcome,
+    limits: &Limits,
+    trail: &mut Trail,
+    policy: &RetryPolicy,
+    now: Timestamp,
+    chance: f64,
+) -> Decision {
+    if !matches!(outcome, Outcome::KeyMissing) {
+        trail.blocked = None;
+    }
+    match outcome {
+        Outcome::Completed => Decision::Complete(limits.retention),
+        Outcome::Revoked => Decision::Drop,
+        Outcome::Snoozed(wait) => Decision::Snooze(*wait),
+        Outcome::Interrupted => Decision::Release { alone: trail.alone },
+        Outcome::Unopenable => Decision::Archive(Reason::Unopenable),
+        Outcome::UnknownKind => Decision::Archive(Reason::UnknownKind),
+        Outcome::Expired => Decision::Archive(Reason::Expired),
+        Outcome::Cancelled => Decision::Archive(Reason::Cancelled),
+        Outcome::KeyMissing => {
+            let since = *trail.blocked.get_or_insert(now);
+            if now.since(since) < KEY_GRACE {
+                Decision::Snooze(KEY_RETRY)
+            } else {
+                Decision::Archive(Reason::Unopenable)
+            }
+        }
+        Outcome::Lost => {
+            trail.crashes.retain(|crash| now.since(*crash) < CRASH_WINDOW);
+            trail.crashes.push(now);
+            if trail.crashes.len() >= CRASHES_MAX && trail.alone {
+                return Decision::Archive(Reason::Poisoned);
+            }
+            let surplus = trail.crashes.len().saturating_sub(CRASHES_MAX);
+            trail.crashes.drain(..surplus);
+            trail.alone = trail.crashes.len() >= CRASHES_ALONE;
+            Decision::Release { alone: trail.alone }
+        }
+        Outcome::Failed { class, retry } => {
+            trail.attempts = trail.attempts.saturating_add(1);
+            trail.class = Some(shorten(class));
+            let wait = match retry {
+                Retry::Never => return Decision::Archive(Reason::SkipRetry),
+                _ if trail.attempts > limits.max_retry => {
+                    return Decision::Archive(Reason::Exhausted);
+                }
+                Retry::In(wait) => *wait,
+                Retry::ByPolicy => policy.delay(trail.attempts, chance),
+            };
+            match limits.deadline {
+                Some(deadline) if now.plus(wait) >= deadline => Decision::Archive(Reason::Expired),
+                _ => Decision::Retry(wait),
+            }
+        }
+    }
+}
+
+/// A class fit for a clear field: at most [`CLASS_BYTES_MAX`] bytes of visible ASCII.
+fn shorten(class: &str) -> String {
+    let visible = |c: char| if c.is_ascii_graphic() { c } else { '_' };
+    class.chars().take(CLASS_BYTES_MAX).map(visible).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000_000_000);
+
+    fn limits() -> Limits {
+        Limits { max_retry: 2, deadline: None, retention: Duration::ZERO }
+    }
+
+    #[track_caller]
+    fn expect(outcome: Outcome, trail: Trail, expected: Decision) -> Trail {
+        expect_within(outcome, trail, limits(), expected)
+    }
+
+    #[track_caller]
+    fn expect_within(
+        outcome: Outcome,
+        mut trail: Trail,
+        limits: Limits,
+        expected: Decision,
+    ) -> Trail {
+        let decision = decide(&outcome, &limits, &mut trail, &RetryPolicy::DEFAULT, NOW, 0.5);
+        assert_eq!(decision, expected, "{outcome:?}");
+        trail
+    }
+
+    fn failed(retry: Retry) -> Outcome {
+        Outcome::Failed { class: "handler".into(), retry }
+    }
+
+    fn attempts(attempts: u32) -> Trail {
+        Trail { attempts, ..Trail::default() }
+    }
+
+    #[test]
+    fn what_costs_nothing_leaves_no_trail() {
+        let wait = Duration::from_secs(9);
+        for (outcome, decision) in [
+            (Outcome::Completed, Decision::Complete(Duration::ZERO)),
+            (Outcome::Revoked, Decision::Drop),
+            (Outcome::Snoozed(wait), Decision::Snooze(wait)),
+            (Outcome::Interrupted, Decision::Release { alone: false }),
+            (Outcome::Unopenable, Decision::Archive(Reason::Unopenable)),
+            (Outcome::UnknownKind, Decision::Archive(Reason::UnknownKind)),
+            (Outcome::Expired, Decision::Archive(Reason::Expired)),
+            (Outcome::Cancelled, Decision::Archive(Reason::Cancelled)),
+        ] {
+            assert!(expect(outcome, Trail::default(), decision).is_empty());
+        }
+    }
+
+    #[test]
+    fn failures_count_and_run_out() {
+        let trail = expect(
+            failed(Retry::ByPolicy),
+            Trail::default(),
+            Decision::Retry(Duration::from_secs(1)),
+        );
+        assert_eq!((trail.attempts, trail.class.as_deref()), (1, Some("handler")));
+        expect(failed(Retry::ByPolicy), attempts(1), Decision::Retry(Duration::from_secs(2)));
+        let ms = Duration::from_millis(7);
+        expect(failed(Retry::In(ms)), attempts(1), Decision::Retry(ms));
+        expect(failed(Retry::In(ms)), attempts(2), Decision::Archive(Reason::Exhausted));
+        expect(failed(Retry::Never), Trail::default(), Decision::Archive(Reason::SkipRetry));
+    }
+
+    #[test]
+    fn a_retry_that_could_not_start_in_time_is_not_made() {
+        let near = Limits { deadline: Some(NOW.plus(Duration::from_secs(1))), ..limits() };
+        expect_within(
+            failed(Retry::ByPolicy),
+            Trail::default(),
+            near,
+            Decision::Archive(Reason::Expired),
+        );
+    }
+
+    #[test]
+    fn a_pill_runs_alone_before_it_is_called_poison() {
+        let first = expect(Outcome::Lost, Trail::default(), Decision::Release { alone: false });
+        let second = expect(Outcome::Lost, first, Decision::Release { alone: true });
+        let interrupted =
+            expect(Outcome::Interrupted, second.clone(), Decision::Release { alone: true });
+        assert_eq!(interrupted, second);
+        let third = expect(Outcome::Lost, second, Decision::Archive(Reason::Poisoned));
+        assert_eq!((third.attempts, third.crashes.len()), (0, 3));
+    }
+
+    #[test]
+    fn old_crashes_are_forgotten() {
+        let old = Timestamp(NOW.0 - CRASH_WINDOW.as_millis() as u64);
+        let trail = Trail { crashes: vec![old; 2], alone: true, ..Trail::default() };
+        let trail = expect(Outcome::Lost, trail, Decision::Release { alone: false });
+        assert_eq!(trail.crashes, [NOW]);
+    }
+
+    #[test]
+    fn a_missing_key_is_waited_for_and_then_archived() {
+        let trail = expect(Outcome::KeyMissing, Trail::default(), Decision::Snooze(KEY_RETRY));
+        assert_eq!((trail.blocked, trail.attempts), (Some(NOW), 0));
+        let since = Timestamp(NOW.0 - KEY_GRACE.as_millis() as u64);
+        let trail = Trail { blocked: Some(since), ..Trail::default() };
+        expect(Outcome::KeyMissing, trail, Decision::Archive(Reason::Unopenable));
+    }
+
+    #[test]
+    fn a_class_cannot_forge_a_log_line() {
+        assert_eq!(shorten("a\r\nb c\u{1b}"), "a__b_c_");
+        assert_eq!(shorten(&"x".repeat(99)).len(), CLASS_BYTES_MAX);
+    }
+}

@@ -1,0 +1,118 @@
+//! A draft: a task and the options of this one enqueue.
+//!
+//! Options left out fall back to the consts of the task's kind. A draft is not sealed and has no id yet.
+
+use std::time::{Duration, SystemTime};
+
+use crate::clock::Timestamp;
+use crate::task::Task;
+
+/// When a new task becomes pending. The broker's clock decides, never the client's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Due {
+    /// At once.
+    #[default]
+    Now,
+    /// At a time; one in the past means at once.
+    At(Timestamp),
+    /// After a delay, added to the broker's time; ms precision, rounded up.
+    In(Duration),
+}
+
+/// The options of one enqueue.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub(crate) queue: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) due: Due,
+    pub(crate) max_retry: Option<u32>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) deadline: Option<SystemTime>,
+    pub(crate) expires: Option<Duration>,
+    pub(crate) retention: Option<Duration>,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// A task on its way to be enqueued, with options.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use oncue::Task;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet(String);
+/// # impl Task for Greet { const KIND: &'static str = "greet"; }
+/// let draft = Greet("Ada".into()).draft().queue("mail").after(Duration::from_secs(5)).max_retry(3);
+/// ```
+#[derive(Clone)]
+pub struct Draft<T> {
+    pub(crate) task: T,
+    pub(crate) options: Options,
+}
+
+impl<T: Task> Draft<T> {
+    /// A draft without options.
+    pub fn new(task: T) -> Self {
+        Self { task, options: Options::default() }
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Options)) -> Self {
+        set(&mut self.options);
+        self
+    }
+
+    /// The queue, instead of the kind's.
+    pub fn queue(self, name: impl Into<String>) -> Self {
+        self.with(|o| o.queue = Some(name.into()))
+    }
+
+    /// The caller's own key: enqueueing the same key of the same kind again finds the first task, as
+    /// long as that exists and for 24 h after its end. Only an HMAC of it is stored.
+    pub fn key(self, key: impl Into<String>) -> Self {
+        self.with(|o| o.key = Some(key.into()))
+    }
+
+    /// Not before this time.
+    pub fn at(self, time: SystemTime) -> Self {
+        self.with(|o| o.due = Due::At(time.into()))
+    }
+
+    /// Not before this delay is over.
+    pub fn after(self, delay: Duration) -> Self {
+        self.with(|o| o.due = Due::In(delay))
+    }
+
+    /// How many times a failed run is repeated.
+    pub fn max_retry(self, retries: u32) -> Self {
+        self.with(|o| o.max_retry = Some(retries))
+    }
+
+    /// How long one run may take; zero means no limit.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|o| o.timeout = Some(timeout))
+    }
+
+    /// When the work is of no more use: no run starts after it and a running one is stopped.
+    pub fn deadline(self, time: SystemTime) -> Self {
+        self.with(|o| o.deadline = Some(time))
+    }
+
+    /// How long the task may wait for its first run, counted from when it is due.
+    pub fn expires(self, after: Duration) -> Self {
+        self.with(|o| o.expires = Some(after))
+    }
+
+    /// How long the task and its result are kept once completed.
+    pub fn retention(self, keep: Duration) -> Self {
+        self.with(|o| o.retention = Some(keep))
+    }
+
+    /// Metadata for the handler, sealed with the payload.
+    pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with(|o| o.headers.push((name.into(), value.into())))
+    }
+}
+
+impl<T: Task> From<T> for Draft<T> {
+    fn from(task: T) -> Self {
+        Self::new(task)
+    }
+}

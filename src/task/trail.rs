@@ -1,0 +1,69 @@
+//! The trail of a task: what happened to it so far.
+//!
+//! Exists only once something happened; written only by the holder of a claim. Crashes are counted
+//! apart from attempts. The last error is sealed: a trail never holds plaintext of a task.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::codec;
+use crate::error::{Error, Result};
+
+/// Newest trail format this version writes and reads.
+const VERSION: u8 = 1;
+/// Largest stored trail: a sealed error detail and a few counters.
+pub const TRAIL_BYTES_MAX: usize = 16 * 1024;
+
+/// What happened to a task so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trail {
+    /// Failed runs that count against `max_retry`.
+    pub attempts: u32,
+    /// When a run took its worker down, oldest first; those older than 72 h are forgotten.
+    pub crashes: Vec<Timestamp>,
+    /// Whether the run now ahead, or under way, is one that runs alone.
+    pub alone: bool,
+    /// Since when no worker had the key for it.
+    pub blocked: Option<Timestamp>,
+    /// The class of the last failure, in clear.
+    pub class: Option<String>,
+    pub(crate) error: Option<Detail>,
+}
+
+/// The sealed detail of a failure and the attempt it belongs to.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Detail {
+    pub(crate) attempt: u32,
+    pub(crate) sealed: Vec<u8>,
+}
+
+impl std::fmt::Debug for Detail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Detail {{ attempt: {}, bytes: {} }}", self.attempt, self.sealed.len())
+    }
+}
+
+impl Trail {
+    /// Whether nothing happened yet: such a trail is not stored.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The stored form: a version byte and a bincode body.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        codec::to_bincode(&(VERSION, self), TRAIL_BYTES_MAX)
+    }
+
+    /// Reads a stored trail; a newer version [`is_newer`](Error::is_newer).
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        match bytes.first() {
+            Some(&VERSION) => {
+                codec::from_bincode::<(u8, Self)>(bytes, TRAIL_BYTES_MAX).map(|(_, trail)| trail)
+            }
+            Some(version) if *version > VERSION => Err(Error::newer(format!(
+                "trail format {version} is newer than {VERSION}; upgrade this process"
+            ))),
+            _ => Err(Error::corrupt("trail without a format version")),
+        }
+    }
+}
