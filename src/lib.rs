@@ -5,10 +5,12 @@
 
 pub mod clock;
 pub mod codec;
+pub mod envelope;
 mod error;
 pub mod outcome;
 pub mod queue;
 pub mod retry;
+pub mod seal;
 pub mod state;
 pub mod task;
 
