@@ -1,0 +1,4 @@
+//! Tests of the library from outside, one binary.
+
+mod keys;
+mod seal;
