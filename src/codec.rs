@@ -70,7 +70,9 @@ const STANDARD: Configuration = config::standard();
 
 /// Writes a value of ours as bincode, at most `max` bytes.
 pub(crate) fn to_bincode<T: Serialize + ?Sized>(value: &T, max: usize) -> Result<Vec<u8>> {
-    let bytes = bincode::serde::encode_to_vec(value, STANDARD)
+    // Room for a header or a small payload, so that writing one allocates once.
+    let mut bytes = Vec::with_capacity(max.min(128));
+    bincode::serde::encode_into_std_write(value, &mut bytes, STANDARD)
         .map_err(|error| Error::invalid("value cannot be written as bincode").because(error))?;
     if bytes.len() > max { Err(too_large(bytes.len(), max)) } else { Ok(bytes) }
 }

@@ -355,6 +355,14 @@ mod tests {
     }
 
     #[test]
+    fn only_the_whole_header_decodes() {
+        for length in 0..GOLDEN.len() {
+            assert!(Header::decode(&GOLDEN[..length]).is_err(), "{length} bytes");
+        }
+        assert!(Header::decode(&[GOLDEN, b"\0"].concat()).expect_err("trailing").is_corrupt());
+    }
+
+    #[test]
     fn a_short_timeout_does_not_become_none() {
         let header = Header { timeout: Duration::from_nanos(1), ..plain() };
         let back = Header::decode(&header.encode().expect("encodes")).expect("decodes");

@@ -69,6 +69,9 @@ impl Epoch {
     }
 }
 
+/// Key id and salt: what a blob names its epoch by.
+type Name = (u32, [u8; SALT_BYTES]);
+
 /// The epoch a sealer is in.
 struct Running {
     epoch: Arc<Epoch>,
@@ -80,7 +83,7 @@ struct Running {
 pub(crate) struct Epochs {
     keyring: Arc<Keyring>,
     running: Mutex<Option<Running>>,
-    met: RwLock<HashMap<(u32, [u8; SALT_BYTES]), Arc<Epoch>>>,
+    met: RwLock<HashMap<Name, Arc<Epoch>>>,
 }
 
 impl Epochs {
@@ -118,8 +121,8 @@ impl Epochs {
     /// The epoch that `blob` was sealed in, if the keyring may open it and has the same key.
     pub(crate) fn opening(&self, blob: &Blob<'_>) -> Result<Arc<Epoch>> {
         let prk = self.keyring.opening(blob.key_id)?;
-        let at = (blob.key_id, blob.salt);
-        let met = self.met.read().unwrap_or_else(PoisonError::into_inner).get(&at).cloned();
+        let name: Name = (blob.key_id, blob.salt);
+        let met = self.met.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         let known = met.is_some();
         let epoch = match met {
             Some(epoch) => epoch,
@@ -139,7 +142,7 @@ impl Epochs {
             {
                 met.remove(&any);
             }
-            met.insert(at, Arc::clone(&epoch));
+            met.insert(name, Arc::clone(&epoch));
         }
         Ok(epoch)
     }

@@ -249,8 +249,8 @@ mod tests {
         assert_eq!((ring.states(), ring.index_ids()), (states.to_vec(), vec![1]));
         assert_eq!(ring.active_id(), Some(2));
         assert!(ring.opening(1).is_ok() && ring.opening(2).is_ok());
-        assert!(ring.opening(7).err().expect("retired").is_retired_key());
-        assert!(ring.opening(8).err().expect("unknown").is_unknown_key());
+        assert!(ring.opening(7).expect_err("retired").is_retired_key());
+        assert!(ring.opening(8).expect_err("unknown").is_unknown_key());
         assert_eq!(
             format!("{ring:?}"),
             "Keyring { keys: [(2, Active), (1, Open), (7, Retired)], index: [1] }"
@@ -306,7 +306,7 @@ mod tests {
     fn a_keyring_may_only_open() {
         let ring = Keyring::parse(&format!("open:1:{A}")).expect("parses");
         assert!(ring.opening(1).is_ok() && ring.active_id().is_none());
-        assert!(ring.sealing().err().expect("opener").is_key());
+        assert!(ring.sealing().expect_err("opener").is_key());
     }
 
     proptest! {

@@ -3,6 +3,21 @@
 //! A [`Sealer`] turns bytes into [`Sealed`] ones and back. Every blob is bound to its [`Seat`] and to the
 //! namespace; altered or moved, it does not open. Keys come from a [`Keyring`], that from a [`KeySource`].
 //! It hides neither sizes nor times, and whoever holds a key can both seal and open.
+//!
+//! ```
+//! use oncue::codec::Codec;
+//! use oncue::seal::{Keyring, Purpose, Seat, Sealer};
+//! use oncue::task::TaskId;
+//!
+//! let sealer = Sealer::new(Keyring::generate()?, "prod")?;
+//! let seat = Seat { purpose: Purpose::Result, task: TaskId::fresh(), attempt: 1, header: b"" };
+//! let sealed = sealer.seal(&seat, Codec::Json, b"42")?;
+//! assert_eq!(&*sealer.open(&seat, sealed.as_bytes())?.plaintext, b"42");
+//!
+//! let elsewhere = Seat { attempt: 2, ..seat };
+//! assert!(sealer.open(&elsewhere, sealed.as_bytes()).unwrap_err().is_tampered());
+//! # Ok::<(), oncue::Error>(())
+//! ```
 
 mod batch;
 mod blob;

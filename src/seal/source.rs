@@ -185,3 +185,26 @@ fn read(bytes: &[u8], what: &str) -> Result<Keyring> {
         .map_err(|_| Error::key(format!("{what} is not the text of a keyring")))?;
     Keyring::parse(text).map_err(|error| Error::key(format!("{what}: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_hangs_is_given_up() {
+        // With its output open, and with its output closed.
+        for script in ["exec sleep 60", "exec >&-; exec sleep 60"] {
+            let start = Instant::now();
+            let mut child = Command::new("sh")
+                .args(["-c", script])
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("runs");
+            let fault = output(&mut child, Duration::from_millis(50)).expect_err("hangs");
+            child.kill().expect("killed");
+            child.wait().expect("reaped");
+            assert!(fault.contains("did not end within"), "{fault}");
+            assert!(start.elapsed() < Duration::from_secs(30));
+        }
+    }
+}
