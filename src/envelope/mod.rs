@@ -24,6 +24,7 @@ const PREFIX: usize = 2;
 pub const RECORD_BYTES_MAX: usize = PREFIX + HEADER_BYTES_MAX + SEALED_BYTES_MAX;
 
 /// A sealed task on its way to a broker.
+#[derive(Clone)]
 pub struct Envelope {
     id: TaskId,
     header: Header,

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 pub use draft::{Draft, Due, Options};
 pub use id::TaskId;
+pub(crate) use trail::Detail;
 pub use trail::Trail;
 
 use crate::codec::Codec;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// Newest trail format this version writes and reads.
 const VERSION: u8 = 1;
 /// Largest stored trail: a sealed error detail and a few counters.
-pub const TRAIL_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const TRAIL_BYTES_MAX: usize = 16 * 1024;
 
 /// What happened to a task so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,126 @@
+//! The reading side of a broker: counts, lists, one task. Slow and paged where need be.
+//!
+//! What it shows is clear metadata; results and errors stay sealed until [`seal`](crate::seal) opens them.
+
+use crate::clock::Timestamp;
+use crate::envelope::Stored;
+use crate::error::Result;
+use crate::queue::QueueName;
+use crate::state::{Reason, State};
+use crate::task::{TaskId, Trail};
+
+use super::{Broker, Reply};
+
+/// Most rows in one page.
+pub const PAGE_ROWS_MAX: usize = 1_000;
+
+/// Reads what a broker keeps.
+pub trait Inspect: Broker {
+    /// Every queue with its counts.
+    fn stats(&self) -> Reply<Vec<QueueStats>>;
+
+    /// One page of the tasks of a queue in a state, oldest first: by due time where the state has one.
+    fn list(&self, page: Page) -> Reply<Listing>;
+
+    /// One task, if the queue has it.
+    fn show(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>>;
+
+    /// Compares the check values of keys with those the broker has seen and remembers new ones; a
+    /// differing one [`is_wrong_key`](crate::Error::is_wrong_key).
+    fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()>;
+}
+
+/// Counts of one queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueStats {
+    /// The queue.
+    pub queue: QueueName,
+    /// Tasks by state, in the order of [`State::ALL`].
+    pub counts: [u64; 8],
+    /// Runs that completed, ever.
+    pub completed: u64,
+    /// Runs that failed, ever.
+    pub failed: u64,
+    /// When the longest waiting pending task became pending.
+    pub oldest: Option<Timestamp>,
+}
+
+impl QueueStats {
+    /// The counts of an empty queue.
+    pub fn empty(queue: QueueName) -> Self {
+        Self { queue, counts: [0; 8], completed: 0, failed: 0, oldest: None }
+    }
+
+    /// How many tasks are in this state.
+    pub fn count(&self, state: State) -> u64 {
+        self.counts[usize::from(state.code())]
+    }
+
+    /// How many tasks there are.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+/// Which page of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The queue.
+    pub queue: QueueName,
+    /// The state.
+    pub state: State,
+    /// Where the page before ended; none for the first.
+    pub cursor: Option<String>,
+    /// How many rows; up to [`PAGE_ROWS_MAX`].
+    pub rows: usize,
+}
+
+/// One page.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The rows.
+    pub tasks: Vec<TaskView>,
+    /// Where the next page starts; none if this was the last.
+    pub cursor: Option<String>,
+}
+
+/// A task as a reader sees it.
+#[derive(Clone, Debug)]
+pub struct TaskView {
+    /// Where it is.
+    pub state: State,
+    /// When that state ends by itself: the due time, or the end of the retention.
+    pub until: Option<Timestamp>,
+    /// Why it is archived.
+    pub reason: Option<Reason>,
+    /// Its record, sealed.
+    pub stored: Stored,
+    /// What happened to it.
+    pub trail: Trail,
+    /// Its result, sealed.
+    pub result: Option<Kept>,
+}
+
+/// A sealed result as it comes back.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The attempt it belongs to.
+    pub attempt: u32,
+    /// The sealed bytes.
+    pub sealed: Vec<u8>,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Kept {{ attempt: {}, bytes: {} }}", self.attempt, self.sealed.len())
+    }
+}
+
+/// Checks a page against its limit.
+pub(crate) fn check_rows(rows: usize) -> Result<()> {
+    if (1..=PAGE_ROWS_MAX).contains(&rows) {
+        return Ok(());
+    }
+    Err(crate::Error::invalid(format!("{rows} rows; ask for 1 to {PAGE_ROWS_MAX}")))
+}

@@ -1,0 +1,184 @@
+//! The client: drafts in, sealed envelopes out to the broker.
+//!
+//! No actor and no thread of its own: it may be cloned, shared and called from anywhere. Concurrent enqueues
+//! are gathered by whoever owns the pipe to the broker, so a client adds no lane and no timer.
+
+mod handle;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use handle::{Handle, ResultOf};
+
+use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, BatchId, Enqueued, Inspect, NewTask};
+use crate::clock::Timestamp;
+use crate::envelope::Header;
+use crate::error::{Error, Result};
+use crate::queue::{Kind, QueueName};
+use crate::seal::{SealBatch, Sealer};
+use crate::task::{Draft, Due, Options, Task, TaskId};
+use crate::worker;
+
+/// Furthest a task can be put off, and the longest retention: ten years.
+const AHEAD_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// Enqueues tasks. Cheap to clone, `Send + Sync`, at home in `actix_web::web::Data`.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    broker: Arc<dyn Inspect>,
+    sealer: Sealer,
+}
+
+/// A task that is sealed and not yet stored.
+struct Ready {
+    id: TaskId,
+    queue: QueueName,
+    task: NewTask,
+}
+
+impl Client {
+    /// A client of a broker, sealing with these keys.
+    pub fn new(broker: Arc<dyn Inspect>, sealer: Sealer) -> Self {
+        Self(Arc::new(Inner { broker, sealer }))
+    }
+
+    /// The broker: for counts, lists and single tasks.
+    pub fn broker(&self) -> &Arc<dyn Inspect> {
+        &self.0.broker
+    }
+
+    /// The keys.
+    pub fn sealer(&self) -> &Sealer {
+        &self.0.sealer
+    }
+
+    /// A worker to be, on the same broker and keys.
+    pub fn worker(&self) -> worker::Builder {
+        worker::Builder::new(self.0.broker.clone(), self.0.sealer.clone())
+    }
+
+    /// A handle to a task that was enqueued before, here or elsewhere.
+    pub fn handle(&self, queue: &str, id: TaskId) -> Result<Handle> {
+        Ok(Handle::new(self.clone(), QueueName::parse(queue)?, id, false))
+    }
+
+    /// Enqueues one task, plain or as a [`Draft`] with options. Ok means: stored, durably as the broker is.
+    ///
+    /// # Errors
+    /// A bad name or time [`is_invalid`](Error::is_invalid), a payload over 256 KiB
+    /// [`is_too_large`](Error::is_too_large), a broker that does not answer
+    /// [`is_unreachable`](Error::is_unreachable), one without room [`is_full`](Error::is_full).
+    pub async fn enqueue<T: Task>(&self, draft: impl Into<Draft<T>>) -> Result<Handle> {
+        let ready = self.ready(&mut self.0.sealer.batch(1)?, draft.into())?;
+        let (id, queue) = (ready.id, ready.queue);
+        let batch = Batch { id: BatchId::fresh(), queue: queue.clone(), tasks: vec![ready.task] };
+        let enqueued = self.store(batch).await?;
+        let created = enqueued.first() == Some(&Enqueued::Created);
+        Ok(Handle::new(self.clone(), queue, id, created))
+    }
+
+    /// Enqueues many tasks in one round trip per queue, per queue all or nothing; handles in order. At most
+    /// 1,000 tasks and 4 MiB of records per queue: larger lots in chunks.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue). Nothing is stored if a task does not seal or a limit is exceeded; when a
+    /// broker fails between two queues, those before it are stored.
+    pub async fn enqueue_all<T: Task, D: Into<Draft<T>>>(
+        &self,
+        drafts: impl IntoIterator<Item = D>,
+    ) -> Result<Vec<Handle>> {
+        let drafts: Vec<Draft<T>> = drafts.into_iter().map(Into::into).collect();
+        let mut seals = self.0.sealer.batch(drafts.len())?;
+        let mut handles = Vec::with_capacity(drafts.len());
+        let mut queues: HashMap<QueueName, (Vec<usize>, Vec<NewTask>)> = HashMap::new();
+        for (position, draft) in drafts.into_iter().enumerate() {
+            let Ready { id, queue, task } = self.ready(&mut seals, draft)?;
+            let (positions, tasks) = queues.entry(queue.clone()).or_default();
+            positions.push(position);
+            tasks.push(task);
+            handles.push(Handle::new(self.clone(), queue, id, false));
+        }
+        for (queue, (_, tasks)) in &queues {
+            let bytes: usize = tasks.iter().map(|task| task.envelope.record_len()).sum();
+            if tasks.len() > BATCH_TASKS_MAX || bytes > BATCH_BYTES_MAX {
+                return Err(Error::too_large(format!(
+                    "{} tasks of {bytes} bytes for queue {queue}; a batch holds {BATCH_TASKS_MAX} tasks and \
+                     {BATCH_BYTES_MAX} bytes: enqueue in chunks",
+                    tasks.len()
+                )));
+            }
+        }
+        for (queue, (positions, tasks)) in queues {
+            let replies = self.store(Batch { id: BatchId::fresh(), queue, tasks }).await?;
+            for (position, reply) in positions.into_iter().zip(replies) {
+                handles[position].created = reply == Enqueued::Created;
+            }
+        }
+        Ok(handles)
+    }
+
+    /// Stores a batch. When the answer was lost it is asked once more under the same id, which cannot store
+    /// it twice.
+    async fn store(&self, batch: Batch) -> Result<Vec<Enqueued>> {
+        match self.0.broker.enqueue(batch.clone()).await {
+            Err(error) if error.is_unreachable() => self.0.broker.enqueue(batch).await,
+            answer => answer,
+        }
+    }
+
+    /// Seals a draft.
+    fn ready<T: Task>(&self, seals: &mut SealBatch, draft: Draft<T>) -> Result<Ready> {
+        let Draft { task, options } = draft;
+        let kind = Kind::parse(T::KIND)?;
+        let queue = QueueName::parse(options.queue.as_deref().unwrap_or(T::QUEUE))?;
+        let id = match &options.key {
+            Some(key) => self.0.sealer.derive_id(&queue, &kind, key)?,
+            None => TaskId::fresh(),
+        };
+        let header = header::<T>(kind, queue.clone(), &options, self.0.broker.now())?;
+        let body = T::CODEC.encode(&task)?;
+        let envelope = seals.envelope(id, header, &options.headers, &body)?;
+        Ok(Ready { id, queue, task: NewTask { envelope, due: options.due } })
+    }
+}
+
+/// The clear header of a draft.
+fn header<T: Task>(
+    kind: Kind,
+    queue: QueueName,
+    options: &Options,
+    now: Timestamp,
+) -> Result<Header> {
+    let due = match options.due {
+        Due::Now => now,
+        Due::At(time) => time.max(now),
+        Due::In(delay) => now.plus(delay),
+    };
+    let retention = options.retention.unwrap_or(T::RETENTION);
+    let timeout = options.timeout.unwrap_or(T::TIMEOUT);
+    let expires = options.expires.map(|wait| due.plus(wait));
+    let furthest = now.plus(AHEAD_MAX);
+    let deadline = options.deadline.map(Timestamp::from);
+    for (time, what) in [(Some(due), "due time"), (deadline, "deadline"), (expires, "expiry")] {
+        if time.is_some_and(|time| time > furthest) {
+            return Err(Error::invalid(format!("the {what} is more than ten years ahead")));
+        }
+    }
+    if retention > AHEAD_MAX || timeout > AHEAD_MAX {
+        return Err(Error::invalid("a timeout or retention of more than ten years"));
+    }
+    Ok(Header {
+        codec: T::CODEC,
+        schema: T::VERSION,
+        max_retry: options.max_retry.unwrap_or(T::MAX_RETRY),
+        timeout,
+        deadline,
+        expires,
+        retention,
+        remember: options.key.is_some(),
+        ..Header::new(kind, queue, now)
+    })
+}

@@ -1,0 +1,154 @@
+//! A handle to an enqueued task: its identity, and its result when it comes.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde::de::DeserializeOwned;
+
+use crate::broker::{TaskView, Wake};
+use crate::error::{Error, Result};
+use crate::queue::QueueName;
+use crate::seal::{Purpose, Seat};
+use crate::state::State;
+use crate::task::TaskId;
+
+use super::Client;
+
+/// An enqueued task.
+#[derive(Clone)]
+pub struct Handle {
+    client: Client,
+    queue: QueueName,
+    id: TaskId,
+    pub(super) created: bool,
+}
+
+impl Handle {
+    pub(super) fn new(client: Client, queue: QueueName, id: TaskId, created: bool) -> Self {
+        Self { client, queue, id, created }
+    }
+
+    /// The task.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// Its queue.
+    pub fn queue(&self) -> &QueueName {
+        &self.queue
+    }
+
+    /// Whether this enqueue stored it; false: it was there, or is remembered.
+    pub fn is_created(&self) -> bool {
+        self.created
+    }
+
+    /// Where the task is now; none if it is gone.
+    pub async fn state(&self) -> Result<Option<State>> {
+        let view = self.client.0.broker.show(self.queue.clone(), self.id).await?;
+        Ok(view.map(|view| view.state))
+    }
+
+    /// Waits for the task to end and opens its result: `handle.result::<T>().await`, with
+    /// [`timeout`](ResultOf::timeout) if need be. Needs a retention on the task.
+    ///
+    /// # Errors
+    /// A task that was archived, or is gone without retention, [`is_no_result`](Error::is_no_result).
+    pub fn result<T: DeserializeOwned>(&self) -> ResultOf<T> {
+        ResultOf { handle: self.clone(), timeout: None, of: PhantomData }
+    }
+
+    async fn wait<T: DeserializeOwned>(self) -> Result<T> {
+        let broker = &self.client.0.broker;
+        let mut mark = broker.wait(Wake::Settled, None).await?;
+        loop {
+            let Some(view) = broker.show(self.queue.clone(), self.id).await? else {
+                return Err(Error::no_result(format!(
+                    "task {} is gone: completed without retention, or never enqueued; set `RETENTION`",
+                    self.id
+                )));
+            };
+            match view.state {
+                State::Completed => return self.open(&view),
+                State::Archived => return Err(self.archived(&view)),
+                _ => mark = broker.wait(Wake::Settled, Some(mark)).await?,
+            }
+        }
+    }
+
+    fn open<T: DeserializeOwned>(&self, view: &TaskView) -> Result<T> {
+        let Some(kept) = &view.result else {
+            return crate::codec::Codec::Json.decode(b"null").map_err(|_| {
+                Error::no_result(format!("task {} completed without a result", self.id))
+            });
+        };
+        let header = view.stored.header_bytes();
+        let seat = Seat { purpose: Purpose::Result, task: self.id, attempt: kept.attempt, header };
+        let opened = self.client.0.sealer.open(&seat, &kept.sealed)?;
+        opened.codec.decode(&opened.plaintext)
+    }
+
+    fn archived(&self, view: &TaskView) -> Error {
+        let reason = view.reason.map_or("archived", |reason| reason.as_str());
+        let error = Error::no_result(format!("task {} was archived: {reason}", self.id));
+        match self.client.failure(view) {
+            Some(message) => error.because(message),
+            None => error,
+        }
+    }
+}
+
+impl Client {
+    /// The opened message of a task's last failure, if there is one and the key for it.
+    pub fn failure(&self, view: &TaskView) -> Option<String> {
+        let detail = view.trail.error.as_ref()?;
+        let (task, header) = (view.stored.id(), view.stored.header_bytes());
+        let seat = Seat { purpose: Purpose::Error, task, attempt: detail.attempt, header };
+        let opened = self.0.sealer.open(&seat, &detail.sealed).ok()?;
+        Some(String::from_utf8_lossy(&opened.plaintext).into_owned())
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle {{ {} {} }}", self.queue, self.id)
+    }
+}
+
+/// A result to come. Await it.
+pub struct ResultOf<T> {
+    handle: Handle,
+    timeout: Option<Duration>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> ResultOf<T> {
+    /// Waits this long at most; then it [`is_timeout`](Error::is_timeout). Needs a tokio or actix runtime.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+}
+
+impl<T: DeserializeOwned + 'static> IntoFuture for ResultOf<T> {
+    type Output = Result<T>;
+    type IntoFuture = BoxFuture<'static, Result<T>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let (id, wait) = (self.handle.id, self.handle.wait::<T>());
+        match self.timeout {
+            None => wait.boxed(),
+            Some(limit) => async move {
+                tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| {
+                    Err(Error::timeout(format!("task {id} has no result after {limit:?}")))
+                })
+            }
+            .boxed(),
+        }
+    }
+}

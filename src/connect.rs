@@ -1,0 +1,149 @@
+//! From a URL to a broker and its keys: the one place that names the brokers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::broker::Inspect;
+#[cfg(feature = "sqlite")]
+use crate::broker::sqlite::{Options, SqliteBroker};
+use crate::error::{Error, Result, suggestion};
+use crate::seal::{EnvKeys, FileKeys, KeySource, Keyring, Sealer};
+
+/// Holds the text of a keyring.
+pub const KEY_VARIABLE: &str = "ONCUE_KEY";
+/// Holds the path of a key file.
+pub const KEY_FILE_VARIABLE: &str = "ONCUE_KEY_FILE";
+/// The namespace of a broker that names none.
+pub const NAMESPACE: &str = "default";
+
+/// How to reach a broker and which keys to seal with.
+///
+/// Keys come from, in this order: [`keys`](Self::keys); `ONCUE_KEY`; the file `ONCUE_KEY_FILE` names; for
+/// SQLite the file `<database>.key` beside the database, which is made (mode 0600, with a warning) if this
+/// call makes the database. A database in memory gets a key in memory. Everything else refuses.
+pub struct Connect {
+    url: String,
+    namespace: String,
+    keys: Option<Box<dyn KeySource>>,
+}
+
+/// A broker and the keys for it.
+pub struct Connection {
+    /// The broker.
+    pub broker: Arc<dyn Inspect>,
+    /// The keys.
+    pub sealer: Sealer,
+}
+
+impl Connect {
+    /// To this broker: `sqlite:PATH[?durability=full|normal&create=true|false]` or `sqlite::memory:`.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self { url: url.into(), namespace: NAMESPACE.to_owned(), keys: None }
+    }
+
+    /// Sealed records of one namespace do not open in another. Default `default`.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Where the keys come from.
+    #[must_use]
+    pub fn keys(mut self, source: impl KeySource + 'static) -> Self {
+        self.keys = Some(Box::new(source));
+        self
+    }
+
+    /// Opens the broker and reads the keys.
+    ///
+    /// # Errors
+    /// A URL that is wrong [`is_invalid`](Error::is_invalid); a key that is missing or malformed
+    /// [`is_key`](Error::is_key); a file that is foreign or damaged [`is_corrupt`](Error::is_corrupt).
+    pub fn open(self) -> Result<Connection> {
+        match self.url.split_once(':').map(|(scheme, _)| scheme) {
+            #[cfg(feature = "sqlite")]
+            Some("sqlite") => self.open_sqlite(),
+            #[cfg(not(feature = "sqlite"))]
+            Some("sqlite") => {
+                Err(Error::invalid("this build has no SQLite; add the feature `sqlite`"))
+            }
+            Some("redis" | "rediss" | "unix" | "redis+sentinel" | "redis+cluster") => {
+                Err(Error::invalid("this version has no Redis broker yet; use sqlite:PATH"))
+            }
+            scheme => {
+                let scheme = scheme.unwrap_or(&self.url);
+                let hint = suggestion(scheme, ["sqlite"]);
+                Err(Error::invalid(format!("unknown broker {scheme:?}{hint}; use sqlite:PATH")))
+            }
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn open_sqlite(self) -> Result<Connection> {
+        let options = Options::parse(&self.url)?;
+        let path = options.path().map(Path::to_path_buf);
+        // Keys first: a database that cannot be used is not made.
+        let keyring = match &self.keys {
+            Some(source) => source.load()?,
+            None => match (configured(path.as_deref())?, path) {
+                (Some(keyring), _) => keyring,
+                (None, None) => Keyring::generate()?,
+                (None, Some(path)) if path.exists() || !options.creates() => {
+                    return Err(no_key(&path));
+                }
+                (None, Some(path)) => make_key(&path)?,
+            },
+        };
+        let broker = SqliteBroker::open(options)?;
+        let sealer = Sealer::new(keyring, &self.namespace)?;
+        Ok(Connection { broker: Arc::new(broker), sealer })
+    }
+}
+
+/// The keyring the environment or a file beside the database holds.
+fn configured(database: Option<&Path>) -> Result<Option<Keyring>> {
+    if std::env::var_os(KEY_VARIABLE).is_some() {
+        return EnvKeys(KEY_VARIABLE.to_owned()).load().map(Some);
+    }
+    if let Some(path) = std::env::var_os(KEY_FILE_VARIABLE) {
+        return FileKeys(path.into()).load().map(Some);
+    }
+    match database.map(key_path) {
+        Some(path) if path.exists() => FileKeys(path).load().map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Where the key of a database is kept when nothing else is said.
+pub fn key_path(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".key");
+    path.into()
+}
+
+fn make_key(database: &Path) -> Result<Keyring> {
+    let path = key_path(database);
+    let keyring = Keyring::generate()?;
+    match FileKeys::create(&path, &keyring) {
+        Ok(()) => {
+            tracing::warn!(
+                path = %path.display(),
+                "no key was configured: a new one was made beside the new database; back it up, without it \
+                 the tasks cannot be opened"
+            );
+            Ok(keyring)
+        }
+        // Another process made the same database in this moment, and its key.
+        Err(error) if error.is_refused() => FileKeys(path).load(),
+        Err(error) => Err(error),
+    }
+}
+
+fn no_key(database: &Path) -> Error {
+    Error::key(format!(
+        "no key for {}: set {KEY_VARIABLE} or {KEY_FILE_VARIABLE}, or put the key back as {}",
+        database.display(),
+        key_path(database).display()
+    ))
+}

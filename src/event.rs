@@ -1,0 +1,72 @@
+//! What a worker tells outside: facts, in the past tense, without a byte of any payload.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::outcome::Decision;
+use crate::queue::{Kind, QueueName};
+use crate::task::TaskId;
+
+/// Is told every event.
+pub(crate) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// A fact about a worker or one of its runs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A run began.
+    Started {
+        /// The task.
+        id: TaskId,
+        /// Its kind.
+        kind: Kind,
+        /// Which attempt: 1 for the first.
+        attempt: u32,
+    },
+    /// A run ended and its settlement was written.
+    Settled {
+        /// The task.
+        id: TaskId,
+        /// Its kind.
+        kind: Kind,
+        /// What became of it.
+        decision: Decision,
+        /// The class of the failure, if it failed.
+        class: Option<String>,
+        /// How long it ran.
+        ran: Duration,
+    },
+    /// A run ended after the lease was lost: what it did is not settled.
+    LeaseLost {
+        /// The task.
+        id: TaskId,
+    },
+    /// A claim was taken over from a worker that is gone, or that nobody took.
+    Reclaimed {
+        /// The task.
+        id: TaskId,
+        /// What became of it.
+        decision: Decision,
+    },
+    /// An actor died and is started again.
+    Restarted {
+        /// Which.
+        who: String,
+        /// Why it died.
+        why: String,
+    },
+    /// The broker failed a call; it is repeated.
+    BrokerFailed {
+        /// The verb.
+        verb: &'static str,
+        /// The error.
+        error: String,
+    },
+    /// The life of the worker went on: running, quiet, draining, stopped.
+    LifeChanged {
+        /// The queues it serves.
+        queues: Vec<QueueName>,
+        /// Where it is now.
+        life: crate::worker::Life,
+    },
+}

@@ -1,0 +1,116 @@
+//! What a handler says when it does not succeed.
+//!
+//! Any error becomes a [`TaskError`] by `?`; its constructors say more than "failed": wait this long,
+//! never again, put me off, forget me. The message is sealed before it is stored; only the class is clear.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use crate::outcome::{Outcome, Retry};
+
+/// What a handler returns.
+pub type TaskResult<T = ()> = Result<T, TaskError>;
+
+/// Longest kept message of a failure, in bytes; the rest is cut.
+pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+
+/// Why a run did not succeed, and what is to follow.
+///
+/// | constructor | attempt counts | then |
+/// |---|---|---|
+/// | [`new`](Self::new), any error by `?` | yes | retry by the kind's policy, archived(exhausted) after `max_retry` |
+/// | [`retry_in`](Self::retry_in) | yes | retry after the delay, archived(exhausted) after `max_retry` |
+/// | [`skip_retry`](Self::skip_retry) | yes | archived(skip_retry) |
+/// | [`snooze`](Self::snooze) | no | scheduled anew |
+/// | [`revoke`](Self::revoke) | no | gone |
+pub struct TaskError {
+    pub(crate) outcome: Outcome,
+    pub(crate) message: String,
+}
+
+impl TaskError {
+    fn failed(retry: Retry, message: impl fmt::Display) -> Self {
+        let mut message = message.to_string();
+        if message.len() > MESSAGE_BYTES_MAX {
+            let cut = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at));
+            message.truncate(cut.unwrap_or(0));
+        }
+        Self { outcome: Outcome::Failed { class: Cow::Borrowed("handler"), retry }, message }
+    }
+
+    /// A failure, retried when the kind's policy says so.
+    pub fn new(message: impl fmt::Display) -> Self {
+        Self::failed(Retry::ByPolicy, message)
+    }
+
+    /// A failure, retried after this delay.
+    pub fn retry_in(delay: Duration, message: impl fmt::Display) -> Self {
+        Self::failed(Retry::In(delay), message)
+    }
+
+    /// A failure no retry can mend.
+    pub fn skip_retry(message: impl fmt::Display) -> Self {
+        Self::failed(Retry::Never, message)
+    }
+
+    /// Not now: the task comes back after this delay, at no cost.
+    pub fn snooze(delay: Duration) -> Self {
+        Self { outcome: Outcome::Snoozed(delay), message: String::new() }
+    }
+
+    /// The task is void: it goes without a trace.
+    pub fn revoke() -> Self {
+        Self { outcome: Outcome::Revoked, message: String::new() }
+    }
+
+    /// Names the class of a failure (clear text, at most 64 visible ASCII characters), in place of `handler`.
+    #[must_use]
+    pub fn class(mut self, word: impl Into<Cow<'static, str>>) -> Self {
+        if let Outcome::Failed { class, .. } = &mut self.outcome {
+            *class = word.into();
+        }
+        self
+    }
+}
+
+impl<E: StdError + Send + Sync + 'static> From<E> for TaskError {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(below) = source {
+            message.push_str(": ");
+            message.push_str(&below.to_string());
+            source = below.source();
+        }
+        Self::new(message)
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskError {{ {:?}, message: {} bytes }}", self.outcome, self.message.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_error_becomes_one_with_its_chain() {
+        let error = crate::Error::corrupt("cannot read").because(std::io::Error::other("eof"));
+        let error = TaskError::from(error).class("io");
+        assert_eq!(error.message, "cannot read: eof");
+        let class = Cow::Borrowed("io");
+        assert_eq!(error.outcome, Outcome::Failed { class, retry: Retry::ByPolicy });
+    }
+
+    #[test]
+    fn a_message_is_cut_at_a_character_and_never_debug_printed() {
+        let error = TaskError::new("ä".repeat(MESSAGE_BYTES_MAX));
+        assert_eq!(error.message.len(), MESSAGE_BYTES_MAX);
+        assert!(!format!("{error:?}").contains('ä'));
+    }
+}

@@ -1,0 +1,220 @@
+//! Functions as handlers: `async fn` on a worker arbiter, blocking `fn` on a bounded pool of threads.
+//!
+//! The first argument is the task; `Data<T>` and `TaskContext` may follow in any order, up to four.
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use serde::Serialize;
+
+use crate::codec::Codec;
+use crate::error::Result;
+use crate::queue::Kind;
+use crate::task::Task;
+
+use super::{
+    DataMap, FromContext, Input, Runner, RunnerFactory, Surroundings, TaskContext, TaskError,
+};
+
+/// What a handler may return: `Result` of anything serde can write, with any error.
+pub trait IntoTaskResult {
+    /// The value as JSON if it is to be kept and there is one, or the failure.
+    #[doc(hidden)]
+    fn into_task_result(self, keep: bool) -> Result<Option<Vec<u8>>, TaskError>;
+}
+
+impl<V: Serialize, E: Into<TaskError>> IntoTaskResult for Result<V, E> {
+    fn into_task_result(self, keep: bool) -> Result<Option<Vec<u8>>, TaskError> {
+        let value = self.map_err(Into::into)?;
+        if !keep {
+            return Ok(None);
+        }
+        let bytes = Codec::Json.encode(&value).map_err(TaskError::from)?;
+        Ok(Some(bytes).filter(|bytes| bytes != b"null"))
+    }
+}
+
+/// An `async fn` that handles a kind of task. Its future need not be `Send`.
+#[diagnostic::on_unimplemented(
+    message = "this is not a handler",
+    note = "a handler is an `async fn(task, ..) -> Result<impl Serialize, impl Into<TaskError>>` whose first argument is a `Task` and whose others are `Data<T>` or `TaskContext`"
+)]
+pub trait TaskFn<Args>: Clone + Send + Sync + 'static {
+    /// The kind of task it handles.
+    type Task: Task;
+    #[doc(hidden)]
+    fn check(data: &DataMap) -> Result<()>;
+    #[doc(hidden)]
+    fn call(
+        &self,
+        task: Self::Task,
+        context: &TaskContext,
+        keep: bool,
+    ) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>>;
+}
+
+/// A blocking `fn` that handles a kind of task, on a thread of a bounded pool.
+///
+/// It cannot be interrupted: when its time is up the task fails, and its slot stays taken until it returns.
+#[diagnostic::on_unimplemented(
+    message = "this is not a blocking handler",
+    note = "a blocking handler is a `fn(task, ..) -> Result<impl Serialize, impl Into<TaskError>>` whose first argument is a `Task` and whose others are `Data<T>` or `TaskContext`"
+)]
+pub trait BlockingFn<Args>: Clone + Send + Sync + 'static {
+    /// The kind of task it handles.
+    type Task: Task;
+    #[doc(hidden)]
+    fn check(data: &DataMap) -> Result<()>;
+    #[doc(hidden)]
+    fn call(
+        &self,
+        task: Self::Task,
+        context: &TaskContext,
+        keep: bool,
+    ) -> Result<Option<Vec<u8>>, TaskError>;
+}
+
+macro_rules! arities {
+    ($(($($arg:ident),*))*) => { $(
+        impl<F, Fut, T, R, $($arg),*> TaskFn<(T, $($arg,)*)> for F
+        where
+            F: Fn(T, $($arg),*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = R> + 'static,
+            T: Task,
+            R: IntoTaskResult,
+            $($arg: FromContext,)*
+        {
+            type Task = T;
+
+            fn check(_data: &DataMap) -> Result<()> {
+                $($arg::check(_data)?;)*
+                Ok(())
+            }
+
+            fn call(
+                &self,
+                task: T,
+                _context: &TaskContext,
+                keep: bool,
+            ) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>> {
+                self(task, $($arg::from_context(_context)),*)
+                    .map(move |result| result.into_task_result(keep))
+                    .boxed_local()
+            }
+        }
+
+        impl<F, T, R, $($arg),*> BlockingFn<(T, $($arg,)*)> for F
+        where
+            F: Fn(T, $($arg),*) -> R + Clone + Send + Sync + 'static,
+            T: Task,
+            R: IntoTaskResult,
+            $($arg: FromContext,)*
+        {
+            type Task = T;
+
+            fn check(_data: &DataMap) -> Result<()> {
+                $($arg::check(_data)?;)*
+                Ok(())
+            }
+
+            fn call(
+                &self,
+                task: T,
+                _context: &TaskContext,
+                keep: bool,
+            ) -> Result<Option<Vec<u8>>, TaskError> {
+                self(task, $($arg::from_context(_context)),*).into_task_result(keep)
+            }
+        }
+    )* };
+}
+
+arities! { () (A) (A, B) (A, B, C) }
+
+/// An `async fn`, as the runtime sees it.
+pub(crate) struct Asynchronous<F, Args>(F, PhantomData<fn(Args)>);
+
+impl<F, Args> Asynchronous<F, Args> {
+    pub(crate) fn new(function: F) -> Self {
+        Self(function, PhantomData)
+    }
+}
+
+impl<F: TaskFn<Args>, Args: 'static> RunnerFactory for Asynchronous<F, Args> {
+    fn make(&self, _: &Kind, _: &Surroundings) -> Rc<dyn Runner> {
+        Rc::new(Self::new(self.0.clone()))
+    }
+
+    fn check(&self, data: &DataMap) -> Result<()> {
+        F::check(data)
+    }
+}
+
+impl<F: TaskFn<Args>, Args: 'static> Runner for Asynchronous<F, Args> {
+    fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>> {
+        match decode::<F::Task>(&input) {
+            Ok(task) => self.0.call(task, &input.context, input.keep),
+            Err(error) => std::future::ready(Err(error)).boxed_local(),
+        }
+    }
+}
+
+/// A blocking `fn`, as the runtime sees it.
+pub(crate) struct Blocking<F, Args> {
+    function: F,
+    threads: Option<Arc<tokio::sync::Semaphore>>,
+    args: PhantomData<fn(Args)>,
+}
+
+impl<F, Args> Blocking<F, Args> {
+    pub(crate) fn new(function: F) -> Self {
+        Self { function, threads: None, args: PhantomData }
+    }
+}
+
+impl<F: BlockingFn<Args>, Args: 'static> RunnerFactory for Blocking<F, Args> {
+    fn make(&self, _: &Kind, surroundings: &Surroundings) -> Rc<dyn Runner> {
+        let threads = Some(surroundings.threads.clone());
+        Rc::new(Self { function: self.function.clone(), threads, args: PhantomData })
+    }
+
+    fn check(&self, data: &DataMap) -> Result<()> {
+        F::check(data)
+    }
+}
+
+impl<F: BlockingFn<Args>, Args: 'static> Runner for Blocking<F, Args> {
+    fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>> {
+        let function = self.function.clone();
+        let threads = self.threads.clone();
+        async move {
+            let thread = match threads {
+                Some(threads) => Some(threads.acquire_owned().await?),
+                None => None,
+            };
+            let run = move || {
+                let _held = (thread, &input.slot);
+                function.call(decode(&input)?, &input.context, input.keep)
+            };
+            match tokio::task::spawn_blocking(run).await {
+                Ok(result) => result,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(error) => Err(error.into()),
+                },
+            }
+        }
+        .boxed_local()
+    }
+}
+
+/// Reads the task out of the input.
+pub(super) fn decode<T: Task>(input: &Input) -> Result<T, TaskError> {
+    input.codec.decode(&input.body).map_err(|error| {
+        let TaskError { message, .. } = error.into();
+        TaskError::skip_retry(message).class("payload")
+    })
+}

@@ -1,0 +1,23 @@
+//! Handlers: what runs a task.
+//!
+//! A handler is a plain `async fn`, a blocking `fn`, or an actix actor made by a factory. All three become
+//! one [`Route`] per kind, which is all the runtime knows. A handler sees the opened task, never the
+//! broker; how its end is settled is decided by [`outcome`](crate::outcome).
+
+mod actor;
+mod context;
+mod data;
+mod failure;
+mod function;
+mod route;
+
+pub(crate) use actor::Replicated;
+pub use actor::{ActorHandler, Job, Output};
+pub(crate) use context::Run;
+pub use context::TaskContext;
+pub use data::{Data, DataMap, FromContext};
+pub use failure::{MESSAGE_BYTES_MAX, TaskError, TaskResult};
+pub(crate) use function::{Asynchronous, Blocking};
+pub use function::{BlockingFn, IntoTaskResult, TaskFn};
+pub(crate) use route::{Input, Routes, Runner, RunnerFactory, Surroundings};
+pub use route::{IntoRoute, Registration, Route, actor, blocking, function};

@@ -1,0 +1,208 @@
+//! Routes: which runner takes which kind. Types of tasks end here; above it there are only bytes.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+
+use crate::codec::Codec;
+use crate::error::{Error, Result};
+use crate::queue::{Kind, KindHash, QueueName};
+use crate::retry::RetryPolicy;
+
+use crate::task::Task;
+
+use super::{
+    ActorHandler, Asynchronous, Blocking, BlockingFn, DataMap, Replicated, TaskContext, TaskError,
+    TaskFn,
+};
+
+/// What a runner gets: an opened task, still encoded.
+pub(crate) struct Input {
+    pub(crate) context: TaskContext,
+    pub(crate) codec: Codec,
+    pub(crate) body: crate::seal::Plaintext,
+    /// Whether a result would be kept.
+    pub(crate) keep: bool,
+    /// Held by whatever goes on running after the run was given up: the slot it takes.
+    pub(crate) slot: Arc<dyn std::any::Any + Send + Sync>,
+}
+
+/// Runs tasks of one kind on one arbiter: decodes, calls, encodes the result (JSON).
+pub(crate) trait Runner {
+    fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>>;
+}
+
+/// Is told that the handler actor of a kind died, and why.
+pub(crate) type Restarted = Arc<dyn Fn(&Kind, &str) + Send + Sync>;
+
+/// What a runner needs of its worker.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    /// Threads for blocking handlers, bounded.
+    pub(crate) threads: Arc<tokio::sync::Semaphore>,
+    /// Whether this runner takes tasks.
+    pub(crate) up: Arc<AtomicBool>,
+    /// Told when a handler actor is restarted: its kind and why.
+    pub(crate) restarted: Restarted,
+}
+
+/// Makes runners, on the arbiter they live on.
+pub(crate) trait RunnerFactory: Send + Sync {
+    fn make(&self, kind: &Kind, surroundings: &Surroundings) -> Rc<dyn Runner>;
+    /// Fails if something a handler asks for is missing.
+    fn check(&self, data: &DataMap) -> Result<()>;
+}
+
+/// One kind and how it is run.
+pub struct Route {
+    pub(crate) kind: Kind,
+    pub(crate) queue: QueueName,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) concurrency: Option<usize>,
+    pub(crate) replicas: Option<usize>,
+    pub(crate) factory: Box<dyn RunnerFactory>,
+}
+
+impl Route {
+    /// The route of the tasks `T`.
+    pub(crate) fn of<T: crate::Task>(factory: impl RunnerFactory + 'static) -> Result<Self> {
+        let kind = Kind::parse(T::KIND)?;
+        if T::TIMEOUT > Duration::from_secs(10 * 365 * 86_400) {
+            return Err(Error::invalid(format!("the timeout of kind {kind} is over ten years")));
+        }
+        Ok(Self {
+            kind,
+            queue: QueueName::parse(T::QUEUE)?,
+            policy: T::RETRY,
+            concurrency: None,
+            replicas: None,
+            factory: Box::new(factory),
+        })
+    }
+}
+
+/// A handler, ready to be added to a worker, with limits of its own.
+pub struct Registration(Result<Route>);
+
+impl Registration {
+    pub(crate) fn new(route: Result<Route>) -> Self {
+        Self(route)
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Route) -> Result<()>) -> Self {
+        self.0 = self.0.and_then(|mut route| set(&mut route).map(|()| route));
+        self
+    }
+
+    /// Runs of this kind at once in the worker, 1 or more; without: as many as its lane has slots.
+    #[must_use]
+    pub fn concurrency(self, runs: usize) -> Self {
+        self.with(|route| {
+            route.concurrency = Some(at_least_one(runs, "concurrency")?);
+            Ok(())
+        })
+    }
+
+    /// How many actors share the work of a handler actor, 1 or more. Functions have no replicas.
+    #[must_use]
+    pub fn replicas(self, replicas: usize) -> Self {
+        self.with(|route| {
+            if route.replicas.is_none() {
+                return Err(Error::invalid(format!(
+                    "the handler of {} is a function; replicas are for actors, use `.concurrency(n)`",
+                    route.kind
+                )));
+            }
+            route.replicas = Some(at_least_one(replicas, "replicas")?);
+            Ok(())
+        })
+    }
+}
+
+fn at_least_one(count: usize, what: &str) -> Result<usize> {
+    if count > 0 { Ok(count) } else { Err(Error::invalid(format!("{what} 0; use 1 or more"))) }
+}
+
+/// What [`Builder::handle`](crate::worker::Builder::handle) takes.
+pub trait IntoRoute<Args> {
+    #[doc(hidden)]
+    fn into_route(self) -> Result<Route>;
+}
+
+impl IntoRoute<()> for Registration {
+    fn into_route(self) -> Result<Route> {
+        self.0
+    }
+}
+
+impl<F: TaskFn<Args>, Args: 'static> IntoRoute<Args> for F {
+    fn into_route(self) -> Result<Route> {
+        Route::of::<F::Task>(Asynchronous::new(self))
+    }
+}
+
+/// An `async fn` with limits of its own.
+///
+/// ```
+/// # use oncue::TaskResult;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet(String);
+/// # impl oncue::Task for Greet { const KIND: &'static str = "greet"; }
+/// # async fn greet(_: Greet) -> TaskResult { Ok(()) }
+/// let handler = oncue::handler::function(greet).concurrency(4);
+/// ```
+pub fn function<F: TaskFn<Args>, Args: 'static>(handler: F) -> Registration {
+    Registration::new(Route::of::<F::Task>(Asynchronous::new(handler)))
+}
+
+/// A blocking `fn`, run on a bounded pool of threads.
+pub fn blocking<F: BlockingFn<Args>, Args: 'static>(handler: F) -> Registration {
+    Registration::new(Route::of::<F::Task>(Blocking::new(handler)))
+}
+
+/// A handler actor, one replica unless told otherwise, made by `factory` now and after every panic.
+pub fn actor<T: Task, A: ActorHandler<T>>(
+    factory: impl Fn() -> A + Send + Sync + 'static,
+) -> Registration {
+    let replicated = Replicated { factory: Arc::new(factory), task: PhantomData::<fn(T)> };
+    Registration::new(Route::of::<T>(replicated).map(|route| Route { replicas: Some(1), ..route }))
+}
+
+/// All routes of a worker, by the hash that stands in tickets.
+#[derive(Default)]
+pub(crate) struct Routes(HashMap<KindHash, Route>);
+
+impl Routes {
+    /// Adds a route; a second one for the same kind is refused.
+    pub(crate) fn add(&mut self, route: Route) -> Result<()> {
+        match self.0.insert(route.kind.hash(), route) {
+            None => Ok(()),
+            Some(old) => Err(Error::invalid(format!(
+                "kind {} has two handlers, or one whose name hashes alike; register one, or rename it",
+                old.kind
+            ))),
+        }
+    }
+
+    pub(crate) fn get(&self, kind: KindHash) -> Option<&Route> {
+        self.0.get(&kind)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.0.values()
+    }
+
+    pub(crate) fn kinds(&self) -> Vec<KindHash> {
+        let mut kinds: Vec<_> = self.0.keys().copied().collect();
+        kinds.sort();
+        kinds
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

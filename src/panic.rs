@@ -1,0 +1,36 @@
+//! A panic as a value: caught where a handler is called and where it is polled.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+
+/// Runs what `make` makes to its end; a panic in either is an `Err` with its text.
+pub(crate) async fn catch<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, String> {
+    let future = std::panic::catch_unwind(AssertUnwindSafe(make)).map_err(text)?;
+    AssertUnwindSafe(future).catch_unwind().await.map_err(text)
+}
+
+/// What a panic said. The payload is dropped here, guarded: its own drop may panic.
+pub(crate) fn text(panic: Box<dyn Any + Send>) -> String {
+    let text = match panic.downcast_ref::<&str>() {
+        Some(text) => (*text).to_owned(),
+        None => panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic".to_owned()),
+    };
+    let _ = std::panic::catch_unwind(AssertUnwindSafe(move || drop(panic)));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_in_the_call_and_one_in_the_future_are_both_values() {
+        let called = catch(|| -> std::future::Ready<()> { panic!("call {}", 1) });
+        assert_eq!(called.now_or_never(), Some(Err("call 1".to_owned())));
+        let polled = catch(|| async { panic!("poll") });
+        assert_eq!(polled.now_or_never(), Some(Err::<(), _>("poll".to_owned())));
+        assert_eq!(catch(|| async { 7 }).now_or_never(), Some(Ok(7)));
+    }
+}

@@ -1,0 +1,245 @@
+//! Building a worker: handlers, shared data, lanes and limits, checked as a whole before anything starts.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::{Arbiter, System};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Inspect;
+use crate::error::{Error, Result};
+use crate::event::{Event, Listener};
+use crate::handler::{Data, DataMap, IntoRoute, Routes};
+use crate::queue::Kind;
+use crate::seal::Sealer;
+
+use super::config::{Config, Lane};
+use super::processor::Place;
+use super::shared::{LaneState, Shared};
+use super::slots::{Limits, Slots};
+use super::supervisor::Tree;
+use super::{Life, Worker, control};
+
+/// Shortest lease: beats come three times as often.
+const LEASE_MIN: Duration = Duration::from_millis(300);
+
+/// The Processors of a worker: on which arbiter, for which place.
+pub(super) type Processors = Vec<(usize, Arc<Place>)>;
+
+/// A worker to be. Made by [`Client::worker`](crate::Client::worker).
+pub struct Builder {
+    broker: Arc<dyn Inspect>,
+    sealer: Sealer,
+    routes: Result<Routes>,
+    data: DataMap,
+    lanes: Vec<Lane>,
+    config: Config,
+    events: Option<Listener>,
+    #[cfg(feature = "failpoints")]
+    failpoints: Arc<super::FailPoints>,
+}
+
+impl Builder {
+    pub(crate) fn new(broker: Arc<dyn Inspect>, sealer: Sealer) -> Self {
+        Self {
+            broker,
+            sealer,
+            routes: Ok(Routes::default()),
+            data: DataMap::default(),
+            lanes: Vec::new(),
+            config: Config::default(),
+            events: None,
+            #[cfg(feature = "failpoints")]
+            failpoints: Arc::default(),
+        }
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Self)) -> Self {
+        set(&mut self);
+        self
+    }
+
+    /// Adds a handler: an `async fn`, or what [`blocking`](crate::blocking) and [`actor`](crate::actor) make.
+    #[must_use]
+    pub fn handle<Args>(mut self, handler: impl IntoRoute<Args>) -> Self {
+        self.routes = self.routes.and_then(|mut routes| {
+            routes.add(handler.into_route()?)?;
+            Ok(routes)
+        });
+        self
+    }
+
+    /// Shares a value with every run, as [`Data<T>`](crate::Data).
+    #[must_use]
+    pub fn data<T: Send + Sync + 'static>(self, value: T) -> Self {
+        self.with(|b| b.data.insert(Data::new(value)))
+    }
+
+    /// Adds a lane. Without any there is one over the queues of all kinds handled.
+    #[must_use]
+    pub fn lane(self, lane: Lane) -> Self {
+        self.with(|b| b.lanes.push(lane))
+    }
+
+    /// How long a session lives without a beat; at least 300 ms. Default 15 s.
+    #[must_use]
+    pub fn lease(self, lease: Duration) -> Self {
+        self.with(|b| b.config.lease = lease)
+    }
+
+    /// How long a shutdown waits for runs to end. Default 25 s.
+    #[must_use]
+    pub fn shutdown_timeout(self, limit: Duration) -> Self {
+        self.with(|b| b.config.shutdown = limit)
+    }
+
+    /// How long a task of a kind nobody handles stays pending before it is archived. Default 24 h.
+    #[must_use]
+    pub fn unknown_grace(self, grace: Duration) -> Self {
+        self.with(|b| b.config.unknown_grace = grace)
+    }
+
+    /// Threads that run async handlers and handler actors. Default: one per core.
+    #[must_use]
+    pub fn threads(self, threads: usize) -> Self {
+        self.with(|b| b.config.arbiters = threads)
+    }
+
+    /// Threads that run blocking handlers. Default: two per core.
+    #[must_use]
+    pub fn blocking_threads(self, threads: usize) -> Self {
+        self.with(|b| b.config.blocking = threads)
+    }
+
+    /// Is told every [`Event`], on the thread where it happens: keep it short.
+    #[must_use]
+    pub fn on_event(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.with(|b| b.events = Some(Arc::new(listener)))
+    }
+
+    /// Plans panics, for tests.
+    #[cfg(feature = "failpoints")]
+    #[must_use]
+    pub fn failpoints(self, failpoints: Arc<super::FailPoints>) -> Self {
+        self.with(|b| b.failpoints = failpoints)
+    }
+
+    /// Checks everything and starts the worker.
+    ///
+    /// # Errors
+    /// What is wrong with a handler, a lane or a limit [`is_invalid`](Error::is_invalid); a key that
+    /// differs from the one the broker knows under its id [`is_wrong_key`](Error::is_wrong_key).
+    pub async fn start(self) -> Result<Worker> {
+        let broker = self.broker.clone();
+        broker.check_keys(self.sealer.keyring().key_checks()).await?;
+        let (shared, processors) = self.build()?;
+        let (orders, order_inbox) = mpsc::unbounded_channel();
+        let (life, life_seen) = watch::channel(Life::Running);
+        let (end, ended) = watch::channel(None);
+        let (ready, started) = oneshot::channel();
+        let orders_out = orders.clone();
+        let company = move || {
+            let system = System::new();
+            let report = system.block_on(async move {
+                let (exits, exit_inbox) = mpsc::unbounded_channel();
+                let tree = Rc::new(Tree {
+                    control: Arbiter::current(),
+                    beats: Arbiter::new(),
+                    arbiters: (0..shared.config.arbiters).map(|_| Arbiter::new()).collect(),
+                    shared,
+                    processors,
+                    exits,
+                    orders: orders_out,
+                    life,
+                    windows: Default::default(),
+                    started: Default::default(),
+                    stop: CancellationToken::new(),
+                });
+                let _ = ready.send(());
+                control(tree, exit_inbox, order_inbox).await
+            });
+            end.send_replace(Some(report));
+        };
+        std::thread::Builder::new()
+            .name("oncue-control".to_owned())
+            .spawn(company)
+            .map_err(|error| Error::system("cannot start the control thread").because(error))?;
+        started.await.map_err(|_| Error::system("the control thread died while starting"))?;
+        Ok(Worker { orders, life: life_seen, ended })
+    }
+
+    fn build(self) -> Result<(Arc<Shared>, Processors)> {
+        let routes = self.routes?;
+        if routes.is_empty() {
+            return Err(Error::invalid("the worker has no handlers; add one with `.handle(..)`"));
+        }
+        let config = self.config;
+        if config.lease < LEASE_MIN {
+            let lease = config.lease;
+            return Err(Error::invalid(format!("a lease of {lease:?}; use {LEASE_MIN:?} or more")));
+        }
+        for (count, what) in [(config.arbiters, "threads"), (config.blocking, "blocking threads")] {
+            if !(1..=1024).contains(&count) {
+                return Err(Error::invalid(format!("{count} {what}; use 1 to 1024")));
+            }
+        }
+        let mut places: HashMap<_, Vec<Arc<Place>>> = HashMap::new();
+        let mut processors = Vec::new();
+        let mut next = 0;
+        for route in routes.iter() {
+            route.factory.check(&self.data)?;
+            for _ in 0..route.replicas.unwrap_or(config.arbiters) {
+                let place = Arc::new(Place::new(route.kind.hash()));
+                places.entry(route.kind.hash()).or_default().push(place.clone());
+                processors.push((next % config.arbiters, place));
+                next += 1;
+            }
+        }
+        let limits = routes.iter().filter_map(|route| {
+            let limit = match (route.concurrency, route.replicas) {
+                (Some(runs), Some(replicas)) => Some(runs.min(replicas)),
+                (one, other) => one.or(other),
+            };
+            Some((route.kind.hash(), limit?))
+        });
+        let limits = Limits::new(limits);
+        let mut lanes = self.lanes;
+        if lanes.is_empty() {
+            let mut queues: Vec<_> = routes.iter().map(|r| (r.queue.as_str(), 1)).collect();
+            queues.sort();
+            queues.dedup();
+            lanes.push(Lane::weighted(queues));
+        }
+        let lanes = lanes.iter().map(|lane| {
+            Ok(LaneState {
+                queues: lane.parse()?,
+                strict: lane.strict,
+                slots: Slots::new(lane.concurrency, limits.clone()),
+            })
+        });
+        let shared = Shared {
+            broker: self.broker,
+            sealer: self.sealer,
+            lanes: lanes.collect::<Result<_>>()?,
+            alone: Slots::new(1, limits.clone()),
+            places,
+            turns: Default::default(),
+            threads: Arc::new(Semaphore::new(config.blocking)),
+            config,
+            routes,
+            data: Arc::new(self.data),
+            quiet: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            idle: Notify::new(),
+            events: self.events,
+            unnamed: Kind::parse("unreadable")?,
+            #[cfg(feature = "failpoints")]
+            failpoints: self.failpoints,
+            counts: Default::default(),
+        };
+        Ok((Arc::new(shared), processors))
+    }
+}

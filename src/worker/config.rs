@@ -1,0 +1,117 @@
+//! What a worker can be told: lanes, limits, times. Every bound has a name and a default.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::queue::QueueName;
+
+/// Runs at once in a lane, unless told otherwise.
+pub const CONCURRENCY: usize = 64;
+/// Most runs at once in a lane.
+pub const CONCURRENCY_MAX: usize = 10_000;
+/// How long a session lives without a beat.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// How long a shutdown waits for runs to end.
+pub const SHUTDOWN: Duration = Duration::from_secs(25);
+/// How long before that limit handlers are asked to stop.
+pub const STOP_NOTICE: Duration = Duration::from_secs(5);
+/// How long a task of a kind nobody knows stays pending before it is archived.
+pub const UNKNOWN_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// Poll of the broker when no wake-up comes.
+pub(crate) const POLL: Duration = Duration::from_secs(1);
+/// A session is closed after this long without a claim.
+pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(60);
+/// First and longest wait after the broker failed.
+pub(crate) const BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Queues that share slots.
+///
+/// ```
+/// use oncue::Lane;
+/// // Three times in four `mail` is asked before `reports`; at most 8 runs at once.
+/// let lane = Lane::weighted([("mail", 3), ("reports", 1)]).concurrency(8);
+/// // `urgent` always first.
+/// let lane = Lane::strict(["urgent", "bulk"]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub(crate) queues: Vec<(String, u32)>,
+    pub(crate) strict: bool,
+    pub(crate) concurrency: usize,
+}
+
+impl Lane {
+    /// Queues asked in an order drawn anew each time, by weight; a weight of 0 counts as 1.
+    pub fn weighted<N: Into<String>>(queues: impl IntoIterator<Item = (N, u32)>) -> Self {
+        let queues = queues.into_iter().map(|(name, weight)| (name.into(), weight.max(1)));
+        Self { queues: queues.collect(), strict: false, concurrency: CONCURRENCY }
+    }
+
+    /// Queues asked in this order: a later one only while all before it are empty.
+    pub fn strict<N: Into<String>>(queues: impl IntoIterator<Item = N>) -> Self {
+        let queues = queues.into_iter().map(|name| (name.into(), 1));
+        Self { queues: queues.collect(), strict: true, concurrency: CONCURRENCY }
+    }
+
+    /// Runs at once in this lane, 1 to [`CONCURRENCY_MAX`].
+    #[must_use]
+    pub fn concurrency(mut self, runs: usize) -> Self {
+        self.concurrency = runs;
+        self
+    }
+
+    pub(crate) fn parse(&self) -> Result<Vec<(QueueName, u32)>> {
+        if self.queues.is_empty() {
+            return Err(Error::invalid("a lane has no queues; name at least one"));
+        }
+        if !(1..=CONCURRENCY_MAX).contains(&self.concurrency) {
+            return Err(Error::invalid(format!(
+                "concurrency {}; use 1 to {CONCURRENCY_MAX}",
+                self.concurrency
+            )));
+        }
+        self.queues.iter().map(|(name, weight)| Ok((QueueName::parse(name)?, *weight))).collect()
+    }
+}
+
+/// Times and sizes of a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) lease: Duration,
+    pub(crate) shutdown: Duration,
+    pub(crate) unknown_grace: Duration,
+    pub(crate) arbiters: usize,
+    pub(crate) blocking: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            lease: LEASE,
+            shutdown: SHUTDOWN,
+            unknown_grace: UNKNOWN_GRACE,
+            arbiters: cores,
+            blocking: cores * 2,
+        }
+    }
+}
+
+impl Config {
+    /// Between two beats: a third of a lease.
+    pub(crate) fn beat(&self) -> Duration {
+        self.lease / 3
+    }
+}
+
+/// `base` spread by ±20 %, so that workers do not march in step.
+pub(crate) fn jittered(base: Duration) -> Duration {
+    base.mul_f64(0.8 + 0.4 * chance())
+}
+
+/// Uniform in `[0, 1)`; for jitter, never for secrets.
+pub(crate) fn chance() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    (RandomState::new().hash_one(0) >> 11) as f64 / (1u64 << 53) as f64
+}

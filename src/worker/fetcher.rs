@@ -1,0 +1,233 @@
+//! The Fetcher: claims as much as there is room for and routes it to the least loaded Processor.
+//!
+//! It never claims what it cannot start: slots first, then claims. A claim whose reply was lost is not
+//! searched for: the session is retired, which hands it back, and the next claim is made under a new one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+
+use crate::broker::{Ask, CLAIMS_MAX, Claim, Lane, Wake};
+use crate::event::Event;
+use crate::queue::{KindHash, QueueName};
+
+use super::config::{BACKOFF, POLL, SESSION_IDLE, chance, jittered};
+use super::job::Job;
+use super::processor::Place;
+use super::slots::{Room, Slots};
+use super::turn::{Turn, boottime};
+use super::{Shared, settle};
+
+/// Claims for every lane, and for the tasks that must run alone.
+pub(crate) struct Fetcher(pub(crate) Arc<Shared>);
+
+impl Actor for Fetcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        // What an incarnation before this one claimed and did not hand on goes back.
+        for turn in self.0.turns.current() {
+            actix_rt::spawn(turn.retire(self.0.broker.clone(), self.0.config.lease));
+        }
+        for lane in 0..self.0.lanes.len() {
+            let claiming = claim_shared(self.0.clone(), lane);
+            context.spawn(claiming.into_actor(self).map(|(), _, _| ()));
+        }
+        let claiming = claim_alone(self.0.clone());
+        context.spawn(claiming.into_actor(self).map(|(), _, _| ()));
+    }
+}
+
+/// What one round over the queues of a lane came to.
+enum Round {
+    /// Every slot is taken.
+    Full,
+    /// Something was there, and more may be.
+    More,
+    /// Nothing more to claim; `limited`: of the kinds that have room.
+    Dry { limited: bool },
+}
+
+/// The claims of one lane, until the worker is quiet.
+async fn claim_shared(shared: Arc<Shared>, lane: usize) {
+    let lane = &shared.lanes[lane];
+    let mut desk = Desk::new(shared.clone(), Lane::Shared, lane.slots.clone());
+    while !shared.quiet.is_cancelled() {
+        shared.fail_point("fetcher");
+        // Marked before the claim: what comes after it is not missed.
+        let mark = shared.broker.wait(Wake::Ready, None).await.ok();
+        match desk.round(&lane.order(), lane.strict).await {
+            Round::More => {}
+            Round::Full => lane.slots.freed().await,
+            Round::Dry { limited } => {
+                desk.close_idle();
+                tokio::select! {
+                    () = shared.quiet.cancelled() => {}
+                    () = shared.woken(Wake::Ready, mark) => {}
+                    () = lane.slots.freed(), if limited => {}
+                    () = tokio::time::sleep(jittered(POLL)) => {}
+                }
+            }
+        }
+    }
+}
+
+/// The claims of tasks that must run alone: one at a time, asked for about once a second.
+async fn claim_alone(shared: Arc<Shared>) {
+    let mut desk = Desk::new(shared.clone(), Lane::Alone, shared.alone.clone());
+    let queues = shared.queues();
+    while !shared.quiet.is_cancelled() {
+        match desk.round(&queues, false).await {
+            Round::Full => shared.alone.freed().await,
+            Round::More | Round::Dry { .. } => {
+                desk.close_idle();
+                tokio::select! {
+                    () = shared.quiet.cancelled() => {}
+                    () = tokio::time::sleep(jittered(POLL)) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Where the claims of one lane are made: its present turn at each queue.
+struct Desk {
+    shared: Arc<Shared>,
+    lane: Lane,
+    slots: Arc<Slots>,
+    turns: HashMap<QueueName, (Arc<Turn>, Instant)>,
+    wait: Duration,
+}
+
+impl Desk {
+    fn new(shared: Arc<Shared>, lane: Lane, slots: Arc<Slots>) -> Self {
+        Self { shared, lane, slots, turns: HashMap::new(), wait: BACKOFF.0 }
+    }
+
+    /// Room for the kinds whose Processors are up. A handler actor takes one task at a time, so one that
+    /// is down takes none.
+    fn room(&self) -> Room {
+        let kinds = self.shared.places.iter().map(|(kind, places)| {
+            let up = places.iter().filter(|place| place.is_up()).count();
+            let replicated = self.shared.routes.get(*kind).is_some_and(|r| r.replicas.is_some());
+            (*kind, if up == 0 || replicated { up } else { CLAIMS_MAX })
+        });
+        self.slots.reserve(CLAIMS_MAX, kinds)
+    }
+
+    /// Asks every queue once, in this order; in a strict lane a later queue only while all before it are
+    /// empty.
+    async fn round(&mut self, queues: &[QueueName], strict: bool) -> Round {
+        let mut limited = false;
+        for queue in queues {
+            let room = self.room();
+            limited |= room.limited;
+            if room.free == 0 {
+                return Round::Full;
+            }
+            if !room.accept.is_empty() {
+                let claimed = self.claim(queue, room).await;
+                if strict && claimed > 0 {
+                    return Round::More;
+                }
+            }
+        }
+        if self.slots.free() == 0 { Round::Full } else { Round::Dry { limited } }
+    }
+
+    /// Claims from one queue and hands on what it got; answers how much.
+    async fn claim(&mut self, queue: &QueueName, room: Room) -> usize {
+        let turn = self.turn(queue);
+        let (asked, lease) = (boottime(), self.shared.config.lease);
+        let ask = Ask {
+            session: turn.session.clone(),
+            lease,
+            max: room.free,
+            lane: self.lane,
+            accept: room.accept.clone(),
+        };
+        match self.shared.broker.dequeue(ask).await {
+            Ok(claims) => {
+                self.wait = BACKOFF.0;
+                let count = claims.len();
+                if count > 0 {
+                    if !turn.is_open() {
+                        turn.extend(asked, lease);
+                    }
+                    if let Some((_, used)) = self.turns.get_mut(queue) {
+                        *used = Instant::now();
+                    }
+                    drop(room);
+                    self.route(&turn, claims);
+                }
+                count
+            }
+            Err(error) => {
+                // Fenced, or unknown: whatever was claimed is handed back.
+                self.turns.remove(queue);
+                actix_rt::spawn(turn.retire(self.shared.broker.clone(), lease));
+                if !error.is_fenced() {
+                    let error = error.to_string();
+                    self.shared.tell(Event::BrokerFailed { verb: "dequeue", error });
+                    tokio::time::sleep(self.wait.mul_f64(chance())).await;
+                    self.wait = (self.wait * 2).min(BACKOFF.1);
+                }
+                0
+            }
+        }
+    }
+
+    /// The present turn at a queue; a fresh one if there is none or it is over.
+    fn turn(&mut self, queue: &QueueName) -> Arc<Turn> {
+        if let Some((turn, _)) = self.turns.get(queue)
+            && !turn.is_retired()
+        {
+            return turn.clone();
+        }
+        let (turn, lane) = Turn::open(queue.clone());
+        self.shared.turns.add(turn.clone());
+        actix_rt::spawn(settle::run(lane, self.shared.clone()));
+        self.turns.insert(queue.clone(), (turn.clone(), Instant::now()));
+        turn
+    }
+
+    /// Retires turns that claimed nothing for a while and hold nothing.
+    fn close_idle(&mut self) {
+        let shared = &self.shared;
+        self.turns.retain(|_, (turn, used)| {
+            let idle = turn.is_open() && used.elapsed() > SESSION_IDLE && turn.len() == 0;
+            if idle {
+                actix_rt::spawn(turn.clone().retire(shared.broker.clone(), shared.config.lease));
+            }
+            !idle
+        });
+    }
+
+    /// Hands claims to the least loaded place of their kind.
+    fn route(&self, turn: &Arc<Turn>, claims: Vec<Claim>) {
+        let mut batches: Vec<(&Arc<Place>, Vec<Job>)> = Vec::new();
+        for claim in claims {
+            let kind: KindHash = claim.ticket.kind;
+            let slot = self.slots.take(kind);
+            let places = self.shared.places.get(&kind).map_or(&[][..], Vec::as_slice);
+            let least = places
+                .iter()
+                .filter(|place| place.is_up())
+                .min_by_key(|place| place.load.load(Ordering::Relaxed));
+            let load = least.map(|place| place.load.clone()).unwrap_or_default();
+            let job = Job::new(claim, turn.clone(), slot, load);
+            // Without a place the job is dropped here, which hands its task back.
+            let Some(place) = least else { continue };
+            match batches.iter_mut().find(|(known, _)| Arc::ptr_eq(known, place)) {
+                Some((_, jobs)) => jobs.push(job),
+                None => batches.push((place, vec![job])),
+            }
+        }
+        for (place, jobs) in batches {
+            place.deliver(jobs);
+        }
+    }
+}

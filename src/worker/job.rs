@@ -1,0 +1,79 @@
+//! A job: a claim on its way through the worker, with the slot it takes.
+//!
+//! However it ends, it says so: a job that is dropped unfinished (its mailbox closed, its arbiter gone)
+//! hands its task back at no cost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::broker::{Claim, Lane, Order, Settlement};
+use crate::outcome::Decision;
+use crate::queue::Kind;
+
+use super::settle::Finished;
+use super::slots::Slot;
+use super::turn::{Held, Turn};
+
+/// A claimed task, ours to run.
+pub(crate) struct Job {
+    pub(crate) claim: Claim,
+    pub(crate) held: Held,
+    turn: Arc<Turn>,
+    slot: Option<Arc<Slot>>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Job {
+    /// Takes a claim into our hands. `load` counts the jobs of the place it goes to.
+    pub(crate) fn new(claim: Claim, turn: Arc<Turn>, slot: Slot, load: Arc<AtomicUsize>) -> Self {
+        load.fetch_add(1, Ordering::Relaxed);
+        let held = turn.hold(claim.id());
+        Self { claim, held, turn, slot: Some(Arc::new(slot)), load }
+    }
+
+    /// The slot, for whatever goes on running after the run is given up.
+    pub(crate) fn slot(&self) -> Option<Arc<Slot>> {
+        self.slot.clone()
+    }
+
+    /// Whether our lease is good: no run starts without.
+    pub(crate) fn is_good(&self) -> bool {
+        self.turn.is_good()
+    }
+
+    /// The run ended: settle it so.
+    pub(crate) fn finish(
+        mut self,
+        settlement: Settlement,
+        decision: Decision,
+        kind: Kind,
+        class: Option<String>,
+        ran: Duration,
+    ) {
+        self.end(settlement, decision, Some((kind, class, ran)));
+    }
+
+    fn end(
+        &mut self,
+        settlement: Settlement,
+        decision: Decision,
+        run: Option<(Kind, Option<String>, Duration)>,
+    ) {
+        let Some(slot) = self.slot.take() else { return };
+        let turn = self.turn.clone();
+        let finished = Finished { turn, settlement, decision, run, _slot: slot };
+        // The lane lives as long as the turn, which we hold.
+        let _ = self.turn.settle.send(finished);
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        let alone = self.claim.trail.alone;
+        let lane = if alone { Lane::Alone } else { Lane::Shared };
+        let release = Settlement::new(self.claim.ticket, Order::Release { lane });
+        self.end(release, Decision::Release { alone }, None);
+    }
+}

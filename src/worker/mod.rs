@@ -1,0 +1,190 @@
+//! A worker: the company of actors that claims, opens, runs and settles tasks.
+//!
+//! It lives on threads of its own, so it starts under any runtime: `#[actix_web::main]`, `#[tokio::main]`,
+//! [`block_on`](crate::block_on). It knows the contract of a broker and never which one it is.
+
+mod builder;
+mod config;
+mod execute;
+#[cfg(feature = "failpoints")]
+mod failpoint;
+mod fetcher;
+mod heartbeater;
+mod job;
+mod life;
+mod processor;
+mod scheduler;
+mod settle;
+mod shared;
+mod slots;
+mod supervisor;
+mod turn;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use actix::Addr;
+use tokio::sync::{mpsc, watch};
+
+pub use builder::Builder;
+pub use config::{CONCURRENCY, CONCURRENCY_MAX, LEASE, Lane, SHUTDOWN, STOP_NOTICE, UNKNOWN_GRACE};
+#[cfg(feature = "failpoints")]
+pub use failpoint::FailPoints;
+pub use life::Life;
+pub(crate) use shared::Shared;
+
+use crate::error::{Error, Result};
+use life::{Exited, Who, live};
+use supervisor::{Supervisor, Tree, shut_down};
+
+/// A worker that runs. Dropping it shuts it down without waiting.
+pub struct Worker {
+    orders: mpsc::UnboundedSender<Order>,
+    life: watch::Receiver<Life>,
+    ended: watch::Receiver<Option<Result<Report, String>>>,
+}
+
+/// What a worker did, told at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Runs that completed.
+    pub completed: u64,
+    /// Runs that failed and are to be retried.
+    pub retried: u64,
+    /// Tasks archived.
+    pub archived: u64,
+    /// Tasks handed back unfinished, at no cost.
+    pub released: u64,
+    /// Actors started again.
+    pub restarts: u64,
+}
+
+/// What a worker is told to do.
+pub(crate) enum Order {
+    Quiet,
+    Shutdown { failure: Option<String> },
+    WatchSignals,
+}
+
+impl Worker {
+    /// Where it is in its life.
+    pub fn life(&self) -> Life {
+        *self.life.borrow()
+    }
+
+    /// Claims nothing more; goes on with what it has.
+    pub fn quiet(&self) {
+        let _ = self.orders.send(Order::Quiet);
+    }
+
+    /// Runs until SIGTERM or SIGINT, then shuts down; a second signal does not wait for runs to end.
+    pub async fn run(self) -> Result<Report> {
+        let _ = self.orders.send(Order::WatchSignals);
+        self.report().await
+    }
+
+    /// Claims nothing more, waits for runs to end (25 s unless told otherwise), hands the rest back at no
+    /// cost, and tells what was done. Called again meanwhile, it does not wait.
+    pub async fn shutdown(self) -> Result<Report> {
+        let _ = self.orders.send(Order::Shutdown { failure: None });
+        self.report().await
+    }
+
+    /// Ends with the worker.
+    async fn report(&self) -> Result<Report> {
+        let mut ended = self.ended.clone();
+        let told = ended.wait_for(Option::is_some).await;
+        match told.as_deref() {
+            Ok(Some(Ok(report))) => Ok(*report),
+            Ok(Some(Err(failure))) => Err(Error::system(format!("the worker failed: {failure}"))),
+            _ => Err(Error::system("the control thread of the worker died")),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // After a shutdown there is nobody to hear it.
+        if self.life() == Life::Running {
+            let _ = self.orders.send(Order::Shutdown { failure: None });
+        }
+    }
+}
+
+/// The main loop of the control thread.
+async fn control(
+    tree: Rc<Tree>,
+    mut exits: mpsc::UnboundedReceiver<Exited>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+) -> Result<Report, String> {
+    let address: Rc<RefCell<Option<Addr<Supervisor>>>> = Rc::default();
+    let employ = || {
+        let (make, address) = (Supervisor(tree.clone()), address.clone());
+        let started = move |new| drop(address.replace(Some(new)));
+        let (stop, exits) = (tree.stop.clone(), tree.exits.clone());
+        actix_rt::spawn(live(Who::Supervisor, stop, exits, || make, started));
+    };
+    let mut ending = None;
+    let mut failed = None;
+    employ();
+    loop {
+        tokio::select! {
+            Some(exited) = exits.recv() => match exited.who {
+                Who::Supervisor if tree.wait_for(&Who::Supervisor).is_some() => {
+                    tree.shared.restarted(Who::Supervisor.to_string(), &exited.why);
+                    employ();
+                }
+                Who::Supervisor => {
+                    let _ = tree.orders.send(Order::Shutdown { failure: Some(exited.why) });
+                }
+                _ => {
+                    let supervisor = address.borrow();
+                    if let Some(supervisor) = &*supervisor {
+                        supervisor.do_send(exited);
+                    }
+                }
+            },
+            Some(order) = orders.recv() => match order {
+                Order::Quiet => tree.shared.quiet.cancel(),
+                Order::WatchSignals => watch_signals(&tree),
+                Order::Shutdown { failure } => {
+                    failed = failed.or(failure);
+                    if ending.is_some() {
+                        tree.shared.cut.cancel();
+                    } else {
+                        let tree = tree.clone();
+                        ending = Some(Box::pin(async move { shut_down(&tree).await }));
+                    }
+                }
+            },
+            report = async {
+                match &mut ending {
+                    Some(ending) => ending.await,
+                    None => std::future::pending().await,
+                }
+            } => return failed.map_or(Ok(report), Err),
+        }
+    }
+}
+
+/// The first SIGTERM or SIGINT shuts down, the second does not wait.
+fn watch_signals(tree: &Tree) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let orders = tree.orders.clone();
+    actix_rt::spawn(async move {
+        let (terminate, interrupt) =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
+            return tracing::error!("cannot listen for signals; stop the worker by its handle");
+        };
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("signal: shutting down; a second one does not wait");
+            let _ = orders.send(Order::Shutdown { failure: None });
+        }
+    });
+}

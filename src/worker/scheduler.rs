@@ -1,0 +1,118 @@
+//! The Scheduler: time passed. Advances what is due, takes over what was lost, and lets the policy settle it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+
+use crate::broker::{Cause, Claim, SWEEP_MAX, Session, Settlement, Sweep, Wake};
+use crate::error::Result;
+use crate::event::Event;
+use crate::outcome::{Outcome, decide};
+use crate::queue::QueueName;
+use crate::retry::RetryPolicy;
+
+use super::Shared;
+use super::config::{POLL, chance, jittered};
+use super::execute::order;
+
+/// Most tasks moved by one advance.
+const ADVANCE_MAX: usize = 500;
+
+/// Advances and reclaims every queue of the worker.
+pub(crate) struct Scheduler(pub(crate) Arc<Shared>);
+
+impl Actor for Scheduler {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        for queue in self.0.queues() {
+            let advancing = advance(self.0.clone(), queue.clone());
+            context.spawn(advancing.into_actor(self).map(|(), _, _| ()));
+            let reclaiming = reclaim(self.0.clone(), queue);
+            context.spawn(reclaiming.into_actor(self).map(|(), _, _| ()));
+        }
+    }
+}
+
+/// Moves what is due the moment it is, woken early by what is due earlier.
+async fn advance(shared: Arc<Shared>, queue: QueueName) {
+    let mut seen = None;
+    loop {
+        shared.fail_point("scheduler");
+        let mark = shared.broker.wait(Wake::Due, None).await;
+        let advanced = shared.broker.advance(queue.clone(), ADVANCE_MAX).await;
+        let wait = match advanced {
+            Ok(advanced) if advanced.more => continue,
+            Ok(advanced) => match advanced.next {
+                Some(next) => next.since(shared.broker.now()).min(POLL),
+                None => POLL,
+            },
+            Err(error) => {
+                shared.tell(Event::BrokerFailed { verb: "advance", error: error.to_string() });
+                POLL
+            }
+        };
+        seen = mark.ok().or(seen);
+        tokio::select! {
+            () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
+            _ = shared.woken(Wake::Due, seen) => {}
+        }
+    }
+}
+
+/// Takes over what dead sessions held, about once a second.
+async fn reclaim(shared: Arc<Shared>, queue: QueueName) {
+    loop {
+        tokio::time::sleep(jittered(POLL.min(shared.config.beat()))).await;
+        // A full sweep is followed by the next at once.
+        while match sweep(&shared, &queue).await {
+            Ok(swept) => swept == SWEEP_MAX,
+            Err(error) => {
+                shared.tell(Event::BrokerFailed { verb: "reclaim", error: error.to_string() });
+                false
+            }
+        } {}
+    }
+}
+
+/// One sweep; answers how many tasks it settled.
+pub(crate) async fn sweep(shared: &Shared, queue: &QueueName) -> Result<usize> {
+    let session = Session::fresh(queue.clone());
+    let claims = shared
+        .broker
+        .reclaim(Sweep {
+            session: session.clone(),
+            lease: shared.config.lease,
+            max: SWEEP_MAX,
+            gap: shared.config.beat(),
+            known: shared.routes.kinds(),
+            grace: shared.config.unknown_grace,
+        })
+        .await?;
+    if claims.is_empty() {
+        return Ok(0);
+    }
+    let settled: Vec<_> = claims.into_iter().map(|claim| conclude(shared, claim)).collect();
+    let settlements = settled.iter().map(|(settlement, _)| settlement.clone()).collect();
+    // If this fails the sweep session expires and the next sweep finds the same tasks, uncounted.
+    shared.broker.settle(session, settlements).await?;
+    for (settlement, decision) in &settled {
+        shared.tell(Event::Reclaimed { id: settlement.ticket.id, decision: *decision });
+    }
+    Ok(settled.len())
+}
+
+fn conclude(shared: &Shared, claim: Claim) -> (Settlement, crate::outcome::Decision) {
+    let outcome = match claim.cause {
+        Cause::Refused => Outcome::UnknownKind,
+        Cause::Lost | Cause::Dequeued => Outcome::Lost,
+    };
+    let limits = claim.stored.header().map(|header| header.limits()).unwrap_or_default();
+    let mut trail = claim.trail;
+    let now = shared.broker.now();
+    let decision = decide(&outcome, &limits, &mut trail, &RetryPolicy::DEFAULT, now, chance());
+    let settlement =
+        Settlement { trail: Some(trail), ..Settlement::new(claim.ticket, order(decision, None)) };
+    (settlement, decision)
+}

@@ -1,0 +1,76 @@
+//! The settle lane of a turn: while one batch is on its way the next gathers. No timers.
+//!
+//! A settle that fails is repeated for one lease while the slots stay taken, so that an outage becomes
+//! back-pressure; then the session is given up and recovery goes by lease. A refusal of one task settles
+//! the rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::broker::{CLAIMS_MAX, Settled, Settlement};
+use crate::event::Event;
+use crate::outcome::Decision;
+use crate::queue::Kind;
+
+use super::Shared;
+use super::config::BACKOFF;
+use super::slots::Slot;
+use super::turn::{Turn, boottime};
+
+/// A run that ended, with what is to be written; the slot goes back when this is dropped.
+pub(crate) struct Finished {
+    pub(crate) turn: Arc<Turn>,
+    pub(crate) settlement: Settlement,
+    pub(crate) decision: Decision,
+    /// None for a task that never started.
+    pub(crate) run: Option<(Kind, Option<String>, Duration)>,
+    pub(crate) _slot: Arc<Slot>,
+}
+
+/// Settles what comes through the lane until every sender is gone.
+pub(crate) async fn run(mut lane: UnboundedReceiver<Finished>, shared: Arc<Shared>) {
+    let mut batch = Vec::new();
+    while lane.recv_many(&mut batch, CLAIMS_MAX).await > 0 {
+        let Some(turn) = batch.first().map(|finished| finished.turn.clone()) else { continue };
+        let replies = write(&turn, &batch, &shared).await;
+        for (finished, settled) in batch.drain(..).zip(replies) {
+            let id = finished.settlement.ticket.id;
+            turn.forget(id);
+            match (settled, finished.run) {
+                (None | Some(Settled::Gone), Some(_)) => shared.tell(Event::LeaseLost { id }),
+                (Some(Settled::Done), Some((kind, class, ran))) => {
+                    let decision = finished.decision;
+                    shared.tell(Event::Settled { id, kind, decision, class, ran });
+                }
+                (_, None) => {}
+            }
+        }
+        shared.idle.notify_waiters();
+    }
+}
+
+/// One batch; an answer per item, none if the turn is lost.
+async fn write(turn: &Turn, batch: &[Finished], shared: &Shared) -> Vec<Option<Settled>> {
+    let deadline = boottime() + shared.config.lease;
+    let mut wait = BACKOFF.0;
+    while !turn.is_lost() {
+        let settlements = batch.iter().map(|finished| finished.settlement.clone()).collect();
+        match shared.broker.settle(turn.session.clone(), settlements).await {
+            Ok(replies) => return replies.into_iter().map(Some).collect(),
+            Err(error) if error.is_fenced() => turn.lose(),
+            Err(error) => {
+                shared.tell(Event::BrokerFailed { verb: "settle", error: error.to_string() });
+                if boottime() + wait > deadline {
+                    tracing::error!(%error, "settle failed for a whole lease; the session is given up");
+                    turn.lose();
+                } else {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(BACKOFF.1);
+                }
+            }
+        }
+    }
+    vec![None; batch.len()]
+}

@@ -1,0 +1,154 @@
+//! What the actors of one worker share. It outlives every incarnation of every actor.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, Wake};
+use crate::event::{Event, Listener};
+use crate::handler::{DataMap, Routes};
+use crate::outcome::Decision;
+use crate::queue::{Kind, KindHash, QueueName};
+use crate::seal::Sealer;
+
+use super::config::{Config, POLL, chance};
+use super::processor::Place;
+use super::slots::Slots;
+use super::turn::Turns;
+
+/// Queues that share slots, ready to be claimed from.
+pub(crate) struct LaneState {
+    pub(crate) queues: Vec<(QueueName, u32)>,
+    pub(crate) strict: bool,
+    pub(crate) slots: Arc<Slots>,
+}
+
+impl LaneState {
+    /// In which order to ask the queues this time: as given, or drawn by weight (Efraimidis and Spirakis,
+    /// "Weighted random sampling with a reservoir", 2006: sort by `chance^(1/weight)`).
+    pub(crate) fn order(&self) -> Vec<QueueName> {
+        let mut drawn: Vec<_> = self
+            .queues
+            .iter()
+            .map(|(queue, weight)| (chance().powf(1.0 / f64::from(*weight)), queue.clone()))
+            .collect();
+        if !self.strict {
+            drawn.sort_by(|a, b| b.0.total_cmp(&a.0));
+        }
+        drawn.into_iter().map(|(_, queue)| queue).collect()
+    }
+}
+
+/// What was done so far.
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) completed: AtomicU64,
+    pub(crate) retried: AtomicU64,
+    pub(crate) archived: AtomicU64,
+    pub(crate) released: AtomicU64,
+    pub(crate) restarts: AtomicU64,
+}
+
+impl Counts {
+    fn count(&self, event: &Event) {
+        let counter = match event {
+            Event::Restarted { .. } => &self.restarts,
+            Event::Settled { decision, .. } | Event::Reclaimed { decision, .. } => match decision {
+                Decision::Complete(_) => &self.completed,
+                Decision::Retry(_) => &self.retried,
+                Decision::Archive(_) => &self.archived,
+                Decision::Release { .. } => &self.released,
+                Decision::Snooze(_) | Decision::Drop => return,
+            },
+            _ => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The common ground of a worker's actors.
+pub(crate) struct Shared {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) sealer: Sealer,
+    pub(crate) config: Config,
+    pub(crate) routes: Routes,
+    pub(crate) data: Arc<DataMap>,
+    pub(crate) lanes: Vec<LaneState>,
+    /// The one slot for tasks that must run alone.
+    pub(crate) alone: Arc<Slots>,
+    pub(crate) places: HashMap<KindHash, Vec<Arc<Place>>>,
+    pub(crate) turns: Turns,
+    pub(crate) threads: Arc<Semaphore>,
+    /// Claim nothing more.
+    pub(crate) quiet: CancellationToken,
+    /// End every run now; its task goes back.
+    pub(crate) cut: CancellationToken,
+    /// Told after every batch of settlements.
+    pub(crate) idle: Notify,
+    pub(crate) events: Option<Listener>,
+    /// Stands in for the kind of a record whose header does not decode.
+    pub(crate) unnamed: Kind,
+    #[cfg(feature = "failpoints")]
+    pub(crate) failpoints: Arc<super::FailPoints>,
+    pub(crate) counts: Counts,
+}
+
+impl Shared {
+    /// Tells the world. A panic in a listener is the listener's own.
+    pub(crate) fn tell(&self, event: Event) {
+        self.counts.count(&event);
+        match &event {
+            Event::BrokerFailed { verb, error } => tracing::warn!(verb, error, "broker failed"),
+            Event::Restarted { who, why } => tracing::error!(who, why, "actor restarted"),
+            other => tracing::trace!(event = ?other, "event"),
+        }
+        if let Some(listener) = &self.events {
+            let told = std::panic::AssertUnwindSafe(|| listener(&event));
+            if let Err(panic) = std::panic::catch_unwind(told) {
+                tracing::error!(panic = crate::panic::text(panic), "an event listener panicked");
+            }
+        }
+    }
+
+    pub(crate) fn restarted(&self, who: String, why: &str) {
+        self.tell(Event::Restarted { who, why: why.to_owned() });
+    }
+
+    /// Every queue of every lane, once.
+    pub(crate) fn queues(&self) -> Vec<QueueName> {
+        let lanes = self.lanes.iter().flat_map(|lane| &lane.queues);
+        let mut queues: Vec<_> = lanes.map(|(queue, _)| queue.clone()).collect();
+        queues.sort();
+        queues.dedup();
+        queues
+    }
+
+    /// Ends when something of this sort happened since the mark, a while later if the broker cannot say.
+    pub(crate) async fn woken(&self, wake: Wake, mark: Option<u64>) {
+        let woken = match mark {
+            Some(mark) => self.broker.wait(wake, Some(mark)).await.is_ok(),
+            None => false,
+        };
+        if !woken {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Ends when no task is in our hands.
+    pub(crate) async fn drained(&self) {
+        while self.turns.held() > 0 {
+            // The poll covers a turn that is lost, which settles nothing.
+            let _ = tokio::time::timeout(Duration::from_millis(50), self.idle.notified()).await;
+        }
+    }
+
+    /// A place where tests plan a panic.
+    pub(crate) fn fail_point(&self, _name: &'static str) {
+        #[cfg(feature = "failpoints")]
+        self.failpoints.hit(_name);
+    }
+}

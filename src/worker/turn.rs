@@ -1,0 +1,173 @@
+//! A turn: one session of this worker at one queue, the claims it holds, and its settle lane.
+//!
+//! A turn ends in one of two ways: retired (it claims nothing more and settles what it holds) or lost (its
+//! claims belong to somebody else). Time here counts suspension (`CLOCK_BOOTTIME`): a process that was
+//! stopped or a machine that slept must not believe in a lease that ran out meanwhile.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, Session};
+use crate::queue::QueueName;
+use crate::task::TaskId;
+
+use super::config::BACKOFF;
+use super::settle::Finished;
+
+/// Time since boot, suspension included.
+pub(crate) fn boottime() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
+}
+
+/// One session of this worker.
+pub(crate) struct Turn {
+    pub(crate) session: Session,
+    held: Mutex<HashMap<TaskId, Held>>,
+    /// Until when the lease is good, in ms of [`boottime`].
+    good_until: AtomicU64,
+    /// Whether the broker knows the session: it answered a claim.
+    opened: AtomicBool,
+    retired: AtomicBool,
+    lost: AtomicBool,
+    pub(super) settle: UnboundedSender<Finished>,
+}
+
+/// What a run is told from outside.
+#[derive(Clone, Default)]
+pub(crate) struct Held {
+    pub(crate) cancel: CancellationToken,
+    pub(crate) lease_lost: Arc<AtomicBool>,
+}
+
+impl Turn {
+    /// A fresh session; the receiver is the end of its settle lane.
+    pub(crate) fn open(queue: QueueName) -> (Arc<Self>, UnboundedReceiver<Finished>) {
+        let (settle, lane) = unbounded_channel();
+        let turn = Self {
+            session: Session::fresh(queue),
+            held: Mutex::default(),
+            good_until: AtomicU64::new(0),
+            opened: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            settle,
+        };
+        (Arc::new(turn), lane)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<TaskId, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A task is in our hands from now on.
+    pub(crate) fn hold(&self, id: TaskId) -> Held {
+        let held = Held::default();
+        self.held().insert(id, held.clone());
+        held
+    }
+
+    /// It no longer is.
+    pub(crate) fn forget(&self, id: TaskId) {
+        self.held().remove(&id);
+    }
+
+    /// What it holds.
+    pub(crate) fn known(&self) -> Vec<TaskId> {
+        self.held().keys().copied().collect()
+    }
+
+    /// How many tasks it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.held().len()
+    }
+
+    /// Asks every run to stop.
+    pub(crate) fn cancel_all(&self) {
+        self.held().values().for_each(|held| held.cancel.cancel());
+    }
+
+    /// The broker extended the lease by a call that was made at `asked`.
+    pub(crate) fn extend(&self, asked: Duration, lease: Duration) {
+        self.opened.store(true, Ordering::Release);
+        let until = u64::try_from((asked + lease).as_millis()).unwrap_or(u64::MAX);
+        self.good_until.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// Whether the lease is good, as far as is known here.
+    pub(crate) fn is_good(&self) -> bool {
+        let until = Duration::from_millis(self.good_until.load(Ordering::Acquire));
+        !self.is_lost() && boottime() < until
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.opened.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// Its claims belong to somebody else: every run is told, nothing is settled any more.
+    pub(crate) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+        self.retired.store(true, Ordering::Release);
+        for held in self.held().values() {
+            held.lease_lost.store(true, Ordering::Release);
+            held.cancel.cancel();
+        }
+    }
+
+    /// Closes the session to claims; what the broker holds for it and nobody here knows of goes back at no
+    /// cost. Repeats until the broker answers, or the lease is over and reclaim does the same.
+    pub(crate) async fn retire(self: Arc<Self>, broker: Arc<dyn Broker>, lease: Duration) {
+        if self.retired.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (deadline, mut wait) = (boottime() + lease, BACKOFF.0);
+        while boottime() < deadline && !self.is_lost() {
+            match broker.retire(self.session.clone(), self.known()).await {
+                Ok(_) => return,
+                Err(error) if error.is_fenced() => return self.lose(),
+                Err(error) => tracing::warn!(%error, "retire failed, repeated"),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(BACKOFF.1);
+        }
+    }
+}
+
+/// The turns of a worker.
+#[derive(Default)]
+pub(crate) struct Turns(Mutex<Vec<Arc<Turn>>>);
+
+impl Turns {
+    fn list(&self) -> MutexGuard<'_, Vec<Arc<Turn>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, turn: Arc<Turn>) {
+        self.list().push(turn);
+    }
+
+    /// The turns that are not over; those that are get dropped.
+    pub(crate) fn current(&self) -> Vec<Arc<Turn>> {
+        let mut list = self.list();
+        list.retain(|turn| !(turn.is_lost() || turn.is_retired() && turn.len() == 0));
+        list.clone()
+    }
+
+    /// How many tasks are in our hands.
+    pub(crate) fn held(&self) -> usize {
+        self.list().iter().filter(|turn| !turn.is_lost()).map(|turn| turn.len()).sum()
+    }
+}
