@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::Inspect;
 #[cfg(feature = "sqlite")]
-use crate::broker::sqlite::{Options, SqliteBroker};
+use crate::broker::sqlite::{Location, Options, SqliteBroker};
 use crate::error::{Error, Result, suggestion};
 use crate::seal::{EnvKeys, FileKeys, KeySource, Keyring, Sealer};
 
@@ -82,7 +82,10 @@ impl Connect {
     #[cfg(feature = "sqlite")]
     fn open_sqlite(self) -> Result<Connection> {
         let options = Options::parse(&self.url)?;
-        let path = options.path().map(Path::to_path_buf);
+        let path = match options.location() {
+            Location::File(path) => Some(path.clone()),
+            Location::Memory => None,
+        };
         // Keys first: a database that cannot be used is not made.
         let keyring = match &self.keys {
             Some(source) => source.load()?,

@@ -22,6 +22,8 @@ mod inspect;
 #[cfg(feature = "failpoints")]
 mod mutant;
 mod settlement;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod ticket;
 
 use std::time::Duration;
@@ -31,7 +33,6 @@ use futures::future::BoxFuture;
 pub use claim::{
     Ask, Batch, BatchId, Cause, Claim, Enqueued, Lane, NewTask, Session, SessionId, Sweep,
 };
-pub(crate) use inspect::check_rows;
 pub use inspect::{Inspect, Kept, Listing, PAGE_ROWS_MAX, Page, QueueStats, TaskView};
 #[cfg(feature = "failpoints")]
 pub use mutant::Mutant;

@@ -1,6 +1,7 @@
 //! A ticket: the 24 bytes by which a broker sorts tasks without reading their records.
 
-use crate::envelope::{Header, PRIORITY_MAX};
+use crate::envelope::Header;
+pub(crate) use crate::envelope::PRIORITY_MAX;
 use crate::error::{Error, Result};
 use crate::queue::KindHash;
 use crate::task::TaskId;

@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use futures::FutureExt;
+use futures::future::{join, join_all, pending};
 
 use crate::broker::{Ask, CLAIMS_MAX, Claim, Lane, Wake};
 use crate::event::Event;
@@ -32,11 +34,11 @@ impl Actor for Fetcher {
         for turn in self.0.turns.current() {
             actix_rt::spawn(turn.retire(self.0.broker.clone(), self.0.config.lease));
         }
-        for lane in 0..self.0.lanes.len() {
-            let claiming = claim_shared(self.0.clone(), lane);
-            context.spawn(claiming.into_actor(self).map(|(), _, _| ()));
-        }
-        let claiming = claim_alone(self.0.clone());
+        let shared = &self.0;
+        let lanes = (0..shared.lanes.len()).map(|lane| claim_shared(shared.clone(), lane));
+        let claiming = join(join_all(lanes), claim_alone(shared.clone()));
+        // A quiet Fetcher lives on: an actor without work would count as one that died.
+        let claiming = claiming.then(|_| pending::<()>());
         context.spawn(claiming.into_actor(self).map(|(), _, _| ()));
     }
 }

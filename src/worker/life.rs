@@ -47,7 +47,7 @@ impl fmt::Display for Who {
 }
 
 /// An actor ended, and how. Sent for every end but an ordered one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Exited {
     pub(crate) who: Who,
     pub(crate) why: String,

@@ -34,6 +34,7 @@ pub use life::Life;
 pub(crate) use shared::Shared;
 
 use crate::error::{Error, Result};
+use crate::restart::Intensity;
 use life::{Exited, Who, live};
 use supervisor::{Supervisor, Tree, shut_down};
 
@@ -139,10 +140,19 @@ async fn control(
                     let _ = tree.orders.send(Order::Shutdown { failure: Some(exited.why) });
                 }
                 _ => {
-                    let supervisor = address.borrow();
-                    if let Some(supervisor) = &*supervisor {
-                        supervisor.do_send(exited);
-                    }
+                    let supervisor = address.borrow().clone();
+                    let exits = tree.exits.clone();
+                    actix_rt::spawn(async move {
+                        let told = match supervisor {
+                            Some(supervisor) => supervisor.send(exited.clone()).await.is_ok(),
+                            None => false,
+                        };
+                        // The Supervisor died over it: the next one is told again, a little later.
+                        if !told {
+                            tokio::time::sleep(Intensity::DEFAULT.backoff_min).await;
+                            let _ = exits.send(exited);
+                        }
+                    });
                 }
             },
             Some(order) = orders.recv() => match order {

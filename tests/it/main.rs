@@ -1,4 +1,6 @@
 //! Tests of the library from outside, one binary.
 
 mod keys;
+#[cfg(feature = "sqlite")]
+mod runtime;
 mod seal;

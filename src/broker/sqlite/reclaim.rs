@@ -1,0 +1,151 @@
+//! Reclaim: kills sessions that expired and takes over what they held, and what nobody takes.
+//!
+//! An outage or a jump of the clock is not a death: after a gap in the ticks of all sweepers nothing is
+//! killed for another gap's length. If there is nothing to do it only reads.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use rusqlite::params;
+
+use super::dequeue::{Taken, hold};
+use super::fault::Step;
+use super::line;
+use super::session::{self, Status};
+use super::task::{count, kind_number, ms, time};
+use super::txn::{Txn, mutant};
+use crate::broker::{Cause, Claim, SESSION_MEMORY, SWEEP_MAX, Sweep};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+
+/// Most sessions one call kills.
+const KILL_MAX: usize = 500;
+/// A tick is written down once the one before is older than this part of the gap. In between it is known
+/// to this process only: another one may see a gap that much too early, which kills nobody.
+const TICK_PART: u32 = 4;
+
+const TICK_READ: &str = "SELECT tick, guard FROM oncue_queue WHERE row = ?1";
+const TICK_WRITE: &str = "UPDATE oncue_queue SET tick = ?2, guard = ?3 WHERE row = ?1";
+const EXPIRED: &str = "SELECT row FROM oncue_session
+    WHERE queue = ?1 AND status IN (0, 1) AND expires <= ?2 AND row <> ?3 LIMIT ?4";
+const DEAD: &str = "SELECT row FROM oncue_session WHERE queue = ?1 AND status = ?2 LIMIT ?3";
+const HELD: &str = "SELECT row FROM oncue_task INDEXED BY oncue_task_held WHERE session = ?1 ORDER BY row LIMIT ?2";
+
+/// Checks what can be checked without the database.
+pub(super) fn check(sweep: &Sweep) -> Result<()> {
+    if sweep.max > SWEEP_MAX {
+        return Err(Error::invalid(format!("{} claims; ask for at most {SWEEP_MAX}", sweep.max)));
+    }
+    Ok(())
+}
+
+/// Takes over claims. Outside a transaction it answers only if there is nothing to write.
+pub(super) fn reclaim(tx: &mut Txn<'_>, sweep: &Sweep) -> Step<Option<Vec<Claim>>> {
+    let Some(session) = session::enter(tx, &sweep.session, sweep.lease)? else { return Ok(None) };
+    let queue = tx.queue_or_new(&sweep.session.queue)?;
+    let tick = Tick::read(tx, queue, sweep.gap)?;
+    let expired = if tick.guards(tx) { Vec::new() } else { expired(tx, queue, session)? };
+    let known: HashSet<i64> = sweep.known.iter().map(|kind| kind_number(*kind)).collect();
+    let cutoff = Timestamp(tx.now().0.saturating_sub(Timestamp(0).plus(sweep.grace).0));
+    if !tx.is_writing() {
+        let idle = !tick.must_write
+            && expired.is_empty()
+            && dead(tx, queue, 1)?.is_empty()
+            && line::overdue(tx, queue, &known, cutoff, 1)?.is_empty();
+        if idle {
+            tx.desk.ticks.insert(queue, tx.now());
+        }
+        return Ok(idle.then(Vec::new));
+    }
+    tick.write(tx, queue)?;
+    let until = tx.now().plus(SESSION_MEMORY);
+    for row in expired {
+        session::set(tx, row, Status::Dead, until)?;
+    }
+    let mut taken = take_over(tx, queue, session, sweep.max, until)?;
+    let room = sweep.max - taken.claims.len();
+    let refused = line::overdue(tx, queue, &known, cutoff, room)?;
+    taken.add(hold(tx, &refused, queue, session, Cause::Refused)?);
+    taken.into_claims().map(Some)
+}
+
+fn expired(tx: &Txn<'_>, queue: i64, own: i64) -> Step<Vec<i64>> {
+    let horizon = if mutant!(tx, ReclaimAlive) { i64::MAX } else { ms(tx.now()) };
+    let mut query = tx.conn.prepare_cached(EXPIRED)?;
+    let rows = query.query_map([queue, horizon, own, count(KILL_MAX)], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn dead(tx: &Txn<'_>, queue: i64, limit: usize) -> Step<Vec<i64>> {
+    let mut query = tx.conn.prepare_cached(DEAD)?;
+    let rows =
+        query.query_map(params![queue, Status::Dead as i64, count(limit)], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What dead sessions held becomes the sweeper's; those that hold nothing more are buried.
+fn take_over(
+    tx: &mut Txn<'_>,
+    queue: i64,
+    session: i64,
+    max: usize,
+    until: Timestamp,
+) -> Step<Taken> {
+    let mut all = Taken::default();
+    for row in dead(tx, queue, KILL_MAX)? {
+        let room = max - all.claims.len();
+        let mut held = tx.conn.prepare_cached(HELD)?;
+        // One more than there is room for tells whether some are left.
+        let held: Vec<i64> =
+            held.query_map([row, count(room + 1)], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let taken = hold(tx, &held[..held.len().min(room)], queue, session, Cause::Lost)?;
+        let is_empty = held.len() <= room && taken.fault.is_none();
+        all.add(taken);
+        if is_empty {
+            session::set(tx, row, Status::Buried, until)?;
+        }
+        if all.claims.len() == max {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// The ticks of all sweepers of a queue.
+struct Tick {
+    guard: Timestamp,
+    must_write: bool,
+}
+
+impl Tick {
+    fn read(tx: &Txn<'_>, queue: i64, gap: Duration) -> Step<Self> {
+        let now = tx.now();
+        let mut query = tx.conn.prepare_cached(TICK_READ)?;
+        let (stored, guard): (Option<i64>, i64) =
+            query.query_row([queue], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let stored = stored.map(time);
+        let own = tx.desk.ticks.get(&queue).copied();
+        let last = stored.into_iter().chain(own).max();
+        // The first tick of a queue ends no gap: there was nobody before it.
+        let is_gap = last.is_some_and(|last| now.since(last) >= gap);
+        // Never further ahead than a gap, or a clock that was set back would guard for ever.
+        let (stored_guard, latest) = (time(guard), now.plus(gap));
+        let guard = if is_gap { latest } else { stored_guard.min(latest) };
+        // A stored tick that lies ahead is of a clock that was set back.
+        let must_write = is_gap
+            || guard != stored_guard
+            || stored.is_none_or(|stored| stored > now || now.since(stored) > gap / TICK_PART);
+        Ok(Self { guard, must_write })
+    }
+
+    fn guards(&self, tx: &Txn<'_>) -> bool {
+        tx.now() < self.guard && !mutant!(tx, ReclaimAfterGap)
+    }
+
+    fn write(&self, tx: &mut Txn<'_>, queue: i64) -> Step<()> {
+        let now = tx.now();
+        tx.conn.prepare_cached(TICK_WRITE)?.execute([queue, ms(now), ms(self.guard)])?;
+        tx.desk.ticks.insert(queue, now);
+        Ok(())
+    }
+}

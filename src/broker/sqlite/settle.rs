@@ -1,0 +1,218 @@
+//! Settle: writes how claims ended, each on its own. Checks first, changes after.
+
+use rusqlite::{CachedStatement, OptionalExtension, params};
+
+use super::fault::Step;
+use super::line::lane_number;
+use super::place::Place;
+use super::session;
+use super::task::{Going, RESULT, TRAIL, go, ms};
+use super::txn::{Txn, mutant};
+use crate::broker::{CLAIMS_MAX, Lane, Order, Session, Settled, Settlement, Wake};
+use crate::error::{Error, Result};
+use crate::seal::Sealed;
+use crate::state::{Reason, State};
+use crate::task::TaskId;
+
+const FIND: &str =
+    "SELECT row, state, session, place, marks, since FROM oncue_task WHERE queue = ?1 AND id = ?2";
+const MOVE: &str = "UPDATE oncue_task SET state = ?2, at = ?3, since = ?4, place = ?5, lane = ?6,
+    marks = ?7, reason = ?8, session = NULL WHERE row = ?1";
+const WRITE_TRAIL: &str = "INSERT INTO oncue_trail (row, trail) VALUES (?1, ?2)
+    ON CONFLICT (row) DO UPDATE SET trail = excluded.trail";
+const DELETE_TRAIL: &str = "DELETE FROM oncue_trail WHERE row = ?1";
+const WRITE_RESULT: &str = "INSERT INTO oncue_result (row, attempt, sealed) VALUES (?1, ?2, ?3)
+    ON CONFLICT (row) DO UPDATE SET attempt = excluded.attempt, sealed = excluded.sealed";
+
+/// A settlement as it is written: its trail is encoded, so that a bad one is refused before any change.
+pub(super) struct Entry {
+    settlement: Settlement,
+    /// None: unchanged; empty: there is none any more.
+    trail: Option<Vec<u8>>,
+}
+
+/// Checks what can be checked without the database.
+pub(super) fn check(settlements: Vec<Settlement>) -> Result<Vec<Entry>> {
+    if settlements.len() > CLAIMS_MAX {
+        return Err(Error::too_large(format!(
+            "{} settlements; send at most {CLAIMS_MAX}",
+            settlements.len()
+        )));
+    }
+    let entry = |settlement: Settlement| {
+        let trail = match &settlement.trail {
+            None => None,
+            Some(trail) if trail.is_empty() => Some(Vec::new()),
+            Some(trail) => Some(trail.encode()?),
+        };
+        Ok(Entry { settlement, trail })
+    };
+    settlements.into_iter().map(entry).collect()
+}
+
+/// Writes settlements that were checked.
+pub(super) fn settle(
+    tx: &mut Txn<'_>,
+    session: &Session,
+    entries: &[Entry],
+) -> Step<Option<Vec<Settled>>> {
+    let session = session::settler(tx, session)?;
+    let mut find = tx.conn.prepare_cached(FIND)?;
+    let mut answers = Vec::with_capacity(entries.len());
+    for entry in entries {
+        answers.push(match Held::find(tx, &mut find, session.queue, session.row, entry)? {
+            Some(held) => {
+                held.settle(tx, entry)?;
+                Settled::Done
+            }
+            None => Settled::Gone,
+        });
+    }
+    Ok(Some(answers))
+}
+
+/// A claim the session holds.
+struct Held {
+    row: i64,
+    queue: i64,
+    id: TaskId,
+    place: Place,
+    marks: i64,
+    since: i64,
+}
+
+/// Where a task goes that stays.
+struct Move {
+    to: State,
+    at: Option<i64>,
+    since: i64,
+    place: Place,
+    lane: Lane,
+    reason: Option<Reason>,
+}
+
+impl Held {
+    fn find(
+        tx: &Txn<'_>,
+        find: &mut CachedStatement<'_>,
+        queue: i64,
+        session: i64,
+        entry: &Entry,
+    ) -> Step<Option<Self>> {
+        let id = entry.settlement.ticket.id;
+        let found = find.query_row(params![queue, id.as_bytes()], |row| {
+            let (state, holder): (u8, Option<i64>) = (row.get(1)?, row.get(2)?);
+            let (place, marks, since) = (Place(row.get(3)?), row.get(4)?, row.get(5)?);
+            Ok((state, holder, Self { row: row.get(0)?, queue, id, place, marks, since }))
+        });
+        Ok(found.optional()?.and_then(|(state, holder, held)| {
+            let holds = holder == Some(session) || mutant!(tx, ForgetFence);
+            (state == State::Active.code() && holds).then_some(held)
+        }))
+    }
+
+    fn settle(mut self, tx: &mut Txn<'_>, entry: &Entry) -> Step<()> {
+        let Settlement { order, .. } = &entry.settlement;
+        self.count(tx, order);
+        if order.leads_to().is_none() {
+            let Self { row, queue, id, marks, .. } = self;
+            let ended = tx.now();
+            return go(tx, &Going { row, queue, id, marks, from: State::Active, ended });
+        }
+        if let Some(trail) = &entry.trail
+            && !mutant!(tx, LoseTrail)
+        {
+            self.write_trail(tx, trail)?;
+        }
+        if let Order::Complete { result: Some((attempt, sealed)), .. } = order
+            && !mutant!(tx, LoseResult)
+        {
+            self.write_result(tx, *attempt, sealed)?;
+        }
+        match self.leads_to(tx, order) {
+            Some(to) => self.go_on(tx, &to),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts the run and says who may be waiting for its end.
+    fn count(&self, tx: &mut Txn<'_>, order: &Order) {
+        match order {
+            Order::Complete { .. } => tx.tally(self.queue).completed += 1,
+            Order::Retry { .. }
+            | Order::Archive { reason: Reason::Exhausted | Reason::SkipRetry } => {
+                tx.tally(self.queue).failed += 1;
+            }
+            _ => {}
+        }
+        match order {
+            Order::Complete { keep, .. } if !keep.is_zero() => {
+                tx.wake(Wake::Settled);
+                tx.wake(Wake::Due);
+            }
+            Order::Complete { .. } | Order::Archive { .. } | Order::Drop => tx.wake(Wake::Settled),
+            Order::Retry { .. } | Order::Snooze { .. } => tx.wake(Wake::Due),
+            Order::Release { .. } => tx.wake(Wake::Ready),
+        }
+    }
+
+    fn leads_to(&self, tx: &Txn<'_>, order: &Order) -> Option<Move> {
+        let (now, place, lane) = (tx.now(), self.place, Lane::Shared);
+        let stay =
+            Move { to: State::Active, at: None, since: self.since, place, lane, reason: None };
+        Some(match *order {
+            Order::Complete { keep, .. } => {
+                Move { to: State::Completed, at: Some(ms(now.plus(keep))), since: ms(now), ..stay }
+            }
+            Order::Retry { after } => {
+                Move { to: State::Retry, at: Some(ms(now.plus(after))), ..stay }
+            }
+            Order::Snooze { after } => {
+                Move { to: State::Scheduled, at: Some(ms(now.plus(after))), ..stay }
+            }
+            Order::Release { lane } => {
+                Move { to: State::Pending, since: ms(now), place: place.released(), lane, ..stay }
+            }
+            Order::Archive { reason } => {
+                Move { to: State::Archived, at: Some(ms(now)), reason: Some(reason), ..stay }
+            }
+            Order::Drop => return None,
+        })
+    }
+
+    fn go_on(&self, tx: &mut Txn<'_>, to: &Move) -> Step<()> {
+        tx.conn.prepare_cached(MOVE)?.execute(params![
+            self.row,
+            to.to.code(),
+            to.at,
+            to.since,
+            to.place.0,
+            lane_number(to.lane),
+            self.marks,
+            to.reason.map(Reason::code),
+        ])?;
+        tx.tally(self.queue).moved(Some(State::Active), Some(to.to));
+        Ok(())
+    }
+
+    fn write_trail(&mut self, tx: &Txn<'_>, trail: &[u8]) -> Step<()> {
+        if trail.is_empty() {
+            tx.conn.prepare_cached(DELETE_TRAIL)?.execute([self.row])?;
+            self.marks &= !TRAIL;
+        } else {
+            tx.conn.prepare_cached(WRITE_TRAIL)?.execute(params![self.row, trail])?;
+            self.marks |= TRAIL;
+        }
+        Ok(())
+    }
+
+    fn write_result(&mut self, tx: &Txn<'_>, attempt: u32, sealed: &Sealed) -> Step<()> {
+        tx.conn.prepare_cached(WRITE_RESULT)?.execute(params![
+            self.row,
+            attempt,
+            sealed.as_bytes()
+        ])?;
+        self.marks |= RESULT;
+        Ok(())
+    }
+}

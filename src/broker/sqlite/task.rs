@@ -1,0 +1,127 @@
+//! One task in the tables: what its row tells, how it is claimed, and how it goes.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::fault::Step;
+use super::place::Place;
+use super::txn::{Txn, mutant};
+use crate::broker::{Cause, Claim, KEY_MEMORY, Ticket};
+use crate::clock::Timestamp;
+use crate::envelope::Stored;
+use crate::error::{Error, Result};
+use crate::queue::KindHash;
+use crate::state::State;
+use crate::task::{TaskId, Trail};
+
+/// Marks: its id is remembered once it is gone.
+pub(super) const REMEMBER: i64 = 1;
+/// Marks: it has a row in `oncue_trail`.
+pub(super) const TRAIL: i64 = 2;
+/// Marks: it has a row in `oncue_result`.
+pub(super) const RESULT: i64 = 4;
+
+const CLAIM: &str = "SELECT t.id, t.kind, t.class, t.place, t.marks, r.record
+    FROM oncue_task t JOIN oncue_record r ON r.row = t.row WHERE t.row = ?1";
+const TRAIL_READ: &str = "SELECT trail FROM oncue_trail WHERE row = ?1";
+const HOLD: &str = "UPDATE oncue_task SET state = 2, session = ?2 WHERE row = ?1";
+const DELETE_TASK: &str = "DELETE FROM oncue_task WHERE row = ?1";
+const DELETE_RECORD: &str = "DELETE FROM oncue_record WHERE row = ?1";
+const DELETE_TRAIL: &str = "DELETE FROM oncue_trail WHERE row = ?1";
+const DELETE_RESULT: &str = "DELETE FROM oncue_result WHERE row = ?1";
+const REMEMBERED: &str = "INSERT INTO oncue_remembered (queue, id, until) VALUES (?1, ?2, ?3)
+    ON CONFLICT (queue, id) DO UPDATE SET until = max(until, excluded.until)";
+
+/// A time as it is stored.
+pub(super) fn ms(time: Timestamp) -> i64 {
+    i64::try_from(time.0).unwrap_or(i64::MAX)
+}
+
+/// A stored time.
+pub(super) fn time(ms: i64) -> Timestamp {
+    Timestamp(u64::try_from(ms).unwrap_or(0))
+}
+
+/// A count as it is stored, or as a limit of a query.
+pub(super) fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A kind as it is stored.
+pub(super) fn kind_number(kind: KindHash) -> i64 {
+    // Forty bits always fit.
+    i64::try_from(kind.number()).unwrap_or(0)
+}
+
+fn kind_hash(number: i64) -> KindHash {
+    let [_, _, _, a, b, c, d, e] = number.to_be_bytes();
+    KindHash([a, b, c, d, e])
+}
+
+/// Claims a task for a session. The inner error says that it cannot be read, and was left where it is:
+/// one damaged task must not keep the others from being claimed.
+pub(super) fn claim(tx: &mut Txn<'_>, row: i64, session: i64, cause: Cause) -> Step<Result<Claim>> {
+    let mut query = tx.conn.prepare_cached(CLAIM)?;
+    let found = query.query_row([row], |found| Ok((ticket(found)?, found.get(4)?, found.get(5)?)));
+    let Some((ticket, marks, record)) = found.optional()? else {
+        return Ok(Err(Error::corrupt("a task without a record")));
+    };
+    let marks: i64 = marks;
+    let trail = if marks & TRAIL == 0 { Ok(Trail::default()) } else { trail(tx, row)? };
+    let claim = trail.and_then(|trail| {
+        let stored = Stored::parse(ticket.id, record)?;
+        Ok(Claim { ticket, cause, stored, trail })
+    });
+    if claim.is_ok() {
+        tx.conn.prepare_cached(HOLD)?.execute([row, session])?;
+    }
+    Ok(claim)
+}
+
+fn ticket(row: &Row<'_>) -> rusqlite::Result<Ticket> {
+    Ok(Ticket {
+        id: TaskId::from_bytes(row.get(0)?),
+        priority: Place(row.get(3)?).priority(),
+        class: row.get(2)?,
+        kind: kind_hash(row.get(1)?),
+    })
+}
+
+fn trail(tx: &Txn<'_>, row: i64) -> Step<Result<Trail>> {
+    let mut query = tx.conn.prepare_cached(TRAIL_READ)?;
+    let bytes: Option<Vec<u8>> = query.query_row([row], |row| row.get(0)).optional()?;
+    Ok(match bytes {
+        Some(bytes) => Trail::decode(&bytes),
+        None => Err(Error::corrupt("a task lost its trail")),
+    })
+}
+
+/// A task that is about to go.
+pub(super) struct Going {
+    pub(super) row: i64,
+    pub(super) queue: i64,
+    pub(super) id: TaskId,
+    pub(super) marks: i64,
+    pub(super) from: State,
+    /// When it ended.
+    pub(super) ended: Timestamp,
+}
+
+/// Deletes a task and all that hangs on it; its id may be remembered.
+pub(super) fn go(tx: &mut Txn<'_>, going: &Going) -> Step<()> {
+    let Going { row, queue, marks, .. } = *going;
+    tx.conn.prepare_cached(DELETE_TASK)?.execute([row])?;
+    tx.conn.prepare_cached(DELETE_RECORD)?.execute([row])?;
+    if marks & TRAIL != 0 {
+        tx.conn.prepare_cached(DELETE_TRAIL)?.execute([row])?;
+    }
+    if marks & RESULT != 0 {
+        tx.conn.prepare_cached(DELETE_RESULT)?.execute([row])?;
+    }
+    let until = going.ended.plus(KEY_MEMORY);
+    if marks & REMEMBER != 0 && until > tx.now() && !mutant!(tx, ForgetKey) {
+        let mut remember = tx.conn.prepare_cached(REMEMBERED)?;
+        remember.execute(params![queue, going.id.as_bytes(), ms(until)])?;
+    }
+    tx.tally(queue).moved(Some(going.from), None);
+    Ok(())
+}

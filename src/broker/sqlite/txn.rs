@@ -1,0 +1,196 @@
+//! What a command works in: one connection, one moment, and the sums it changes.
+//!
+//! Counts and the order counter are kept in memory and written once at commit: a settle of a thousand
+//! tasks touches the row of its queue once. A [`Txn`] also reads outside a transaction
+//! ([`Txn::is_writing`] is false then); it does not begin or end one, the [`writer`](super::writer) does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::fault::Step;
+#[cfg(feature = "failpoints")]
+use crate::broker::Mutant;
+use crate::broker::Wake;
+use crate::clock::{Clock, Timestamp};
+use crate::queue::QueueName;
+use crate::state::State;
+
+const QUEUE_FIND: &str = "SELECT row FROM oncue_queue WHERE name = ?1";
+const QUEUE_NEW: &str = "INSERT INTO oncue_queue (name) VALUES (?1)";
+const NEXT_READ: &str = "SELECT value FROM oncue_meta WHERE name = 'next'";
+const NEXT_WRITE: &str = "UPDATE oncue_meta SET value = ?1 WHERE name = 'next'";
+const TALLY: &str = "UPDATE oncue_queue SET n0 = n0 + ?2, n1 = n1 + ?3, n2 = n2 + ?4, n3 = n3 + ?5,
+    n4 = n4 + ?6, n5 = n5 + ?7, n6 = n6 + ?8, n7 = n7 + ?9,
+    completed = completed + ?10, failed = failed + ?11 WHERE row = ?1";
+
+/// What a writer knows from one transaction to the next. Emptied by a rollback, but for its first line.
+pub(super) struct Desk {
+    clock: Arc<dyn Clock>,
+    #[cfg(feature = "failpoints")]
+    mutant: Option<Mutant>,
+    /// Rows of queues. They are never deleted.
+    queues: HashMap<QueueName, i64>,
+    /// The last tick of a sweeper of this process, by queue: written down more rarely.
+    pub(super) ticks: HashMap<i64, Timestamp>,
+    /// When old ids were last looked for.
+    pub(super) forgot: Timestamp,
+}
+
+impl Desk {
+    pub(super) fn new(options: &super::Options) -> Self {
+        Self {
+            clock: options.clock.clone(),
+            #[cfg(feature = "failpoints")]
+            mutant: options.mutant,
+            queues: HashMap::new(),
+            ticks: HashMap::new(),
+            forgot: Timestamp(0),
+        }
+    }
+
+    /// Forgets what a transaction that was rolled back may have taught it.
+    pub(super) fn clear(&mut self) {
+        self.queues.clear();
+        self.ticks.clear();
+        self.forgot = Timestamp(0);
+    }
+}
+
+/// How the counts of one queue change.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    counts: [i64; State::ALL.len()],
+    pub(super) completed: i64,
+    pub(super) failed: i64,
+}
+
+impl Tally {
+    /// One task left a state and came into another; none: it is new, or gone.
+    pub(super) fn moved(&mut self, from: Option<State>, to: Option<State>) {
+        if let Some(state) = from {
+            self.counts[usize::from(state.code())] -= 1;
+        }
+        if let Some(state) = to {
+            self.counts[usize::from(state.code())] += 1;
+        }
+    }
+}
+
+/// What somebody may be waiting for, in the order of [`super::wake::index`].
+pub(super) type Wakes = [bool; 3];
+
+/// See the head of this file.
+pub(super) struct Txn<'c> {
+    pub(super) conn: &'c Connection,
+    pub(super) desk: &'c mut Desk,
+    writing: bool,
+    now: Timestamp,
+    tallies: HashMap<i64, Tally>,
+    next: Option<i64>,
+    wakes: Wakes,
+}
+
+impl<'c> Txn<'c> {
+    pub(super) fn new(conn: &'c Connection, desk: &'c mut Desk, writing: bool) -> Self {
+        let now = desk.clock.now();
+        let (tallies, next, wakes) = (HashMap::new(), None, Wakes::default());
+        Self { conn, desk, writing, now, tallies, next, wakes }
+    }
+
+    /// A new command begins.
+    pub(super) fn turn(&mut self) {
+        self.now = self.desk.clock.now();
+    }
+
+    /// Whether a transaction is open. If not, a command only reads, and answers none if it must write.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing
+    }
+
+    /// When the running command began.
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Whether this fault was planned.
+    #[cfg(feature = "failpoints")]
+    pub(super) fn mutant(&self, mutant: Mutant) -> bool {
+        self.desk.mutant == Some(mutant)
+    }
+
+    /// The row of a queue, if it is known.
+    pub(super) fn queue(&mut self, name: &QueueName) -> Step<Option<i64>> {
+        if let Some(row) = self.desk.queues.get(name) {
+            return Ok(Some(*row));
+        }
+        let mut find = self.conn.prepare_cached(QUEUE_FIND)?;
+        let row: Option<i64> = find.query_row([name.as_str()], |row| row.get(0)).optional()?;
+        if let Some(row) = row {
+            self.desk.queues.insert(name.clone(), row);
+        }
+        Ok(row)
+    }
+
+    /// The row of a queue, made if it is new.
+    pub(super) fn queue_or_new(&mut self, name: &QueueName) -> Step<i64> {
+        if let Some(row) = self.queue(name)? {
+            return Ok(row);
+        }
+        self.conn.prepare_cached(QUEUE_NEW)?.execute([name.as_str()])?;
+        let row = self.conn.last_insert_rowid();
+        self.desk.queues.insert(name.clone(), row);
+        Ok(row)
+    }
+
+    /// The changes to the counts of a queue.
+    pub(super) fn tally(&mut self, queue: i64) -> &mut Tally {
+        self.tallies.entry(queue).or_default()
+    }
+
+    /// A number larger than all before it, by which rows are named and lines ordered.
+    pub(super) fn next(&mut self) -> Step<i64> {
+        let next = match self.next {
+            Some(next) => next,
+            None => self.conn.prepare_cached(NEXT_READ)?.query_row([], |row| row.get(0))?,
+        };
+        self.next = Some(next + 1);
+        Ok(next)
+    }
+
+    /// Wakes who waits for this, once committed.
+    pub(super) fn wake(&mut self, wake: Wake) {
+        self.wakes[super::wake::index(wake)] = true;
+    }
+
+    /// Writes the sums, right before the commit; answers whom to wake after it.
+    pub(super) fn flush(&mut self) -> Step<Wakes> {
+        if let Some(next) = self.next {
+            self.conn.prepare_cached(NEXT_WRITE)?.execute([next])?;
+        }
+        for (queue, Tally { counts: [a, b, c, d, e, f, g, h], completed, failed }) in &self.tallies
+        {
+            self.conn
+                .prepare_cached(TALLY)?
+                .execute([queue, a, b, c, d, e, f, g, h, completed, failed])?;
+        }
+        Ok(self.wakes)
+    }
+}
+
+/// Whether this fault was planned: never, without the feature `failpoints`.
+#[cfg(feature = "failpoints")]
+macro_rules! mutant {
+    ($tx:expr, $mutant:ident) => {
+        $tx.mutant($crate::broker::Mutant::$mutant)
+    };
+}
+#[cfg(not(feature = "failpoints"))]
+macro_rules! mutant {
+    ($tx:expr, $mutant:ident) => {{
+        let _ = &$tx;
+        false
+    }};
+}
+pub(super) use mutant;

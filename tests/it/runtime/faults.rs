@@ -1,0 +1,253 @@
+//! A broker that fails: replies lost after they took effect, outages, leases that run out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use oncue::broker::*;
+use oncue::clock::Timestamp;
+use oncue::event::Event;
+use oncue::outcome::Decision;
+use oncue::queue::QueueName;
+use oncue::state::State;
+use oncue::task::TaskId;
+use oncue::{Client, Data, Error, Task, TaskContext, TaskResult};
+use tokio::sync::Semaphore;
+
+use super::company::*;
+
+/// A broker whose replies get lost: the call takes effect, the answer is an error.
+struct Faulty {
+    inner: Arc<dyn Inspect>,
+    /// Every n-th reply of a verb is lost; 0: none.
+    lose: [AtomicUsize; 4],
+    calls: AtomicUsize,
+    /// Nothing answers and nothing takes effect.
+    down: AtomicBool,
+}
+
+const ENQUEUE: usize = 0;
+const DEQUEUE: usize = 1;
+const SETTLE: usize = 2;
+const RETIRE: usize = 3;
+
+impl Faulty {
+    fn new() -> Arc<Self> {
+        let inner = broker();
+        Arc::new(Self { inner, lose: Default::default(), calls: 0.into(), down: false.into() })
+    }
+
+    fn lose(&self, verb: usize, every: usize) {
+        self.lose[verb].store(every, Ordering::SeqCst);
+    }
+
+    fn through<T: Send + 'static>(&self, verb: usize, reply: Reply<T>) -> Reply<T> {
+        if self.down.load(Ordering::SeqCst) {
+            return self.refuse();
+        }
+        let every = self.lose[verb].load(Ordering::SeqCst);
+        if every > 0 && self.calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(every) {
+            return async move {
+                reply.await?;
+                Err(Error::unreachable("the reply was lost"))
+            }
+            .boxed();
+        }
+        reply
+    }
+
+    fn refuse<T: Send + 'static>(&self) -> Reply<T> {
+        std::future::ready(Err(Error::unreachable("down"))).boxed()
+    }
+}
+
+impl Broker for Faulty {
+    fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+    fn enqueue(&self, batch: Batch) -> Reply<Vec<Enqueued>> {
+        self.through(ENQUEUE, self.inner.enqueue(batch))
+    }
+    fn dequeue(&self, ask: Ask) -> Reply<Vec<Claim>> {
+        if self.down.load(Ordering::SeqCst) {
+            return self.refuse();
+        }
+        self.through(DEQUEUE, self.inner.dequeue(ask))
+    }
+    fn settle(&self, session: Session, settlements: Vec<Settlement>) -> Reply<Vec<Settled>> {
+        if self.down.load(Ordering::SeqCst) {
+            return self.refuse();
+        }
+        self.through(SETTLE, self.inner.settle(session, settlements))
+    }
+    fn retire(&self, session: Session, known: Vec<TaskId>) -> Reply<usize> {
+        self.through(RETIRE, self.inner.retire(session, known))
+    }
+    fn advance(&self, queue: QueueName, limit: usize) -> Reply<Advanced> {
+        self.inner.advance(queue, limit)
+    }
+    fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>> {
+        self.inner.reclaim(sweep)
+    }
+    fn beat(&self, beat: Beat) -> Reply<Beaten> {
+        if self.down.load(Ordering::SeqCst) { self.refuse() } else { self.inner.beat(beat) }
+    }
+    fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
+        self.inner.wait(wake, seen)
+    }
+}
+
+impl Inspect for Faulty {
+    fn stats(&self) -> Reply<Vec<QueueStats>> {
+        self.inner.stats()
+    }
+    fn list(&self, page: Page) -> Reply<Listing> {
+        self.inner.list(page)
+    }
+    fn show(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>> {
+        self.inner.show(queue, id)
+    }
+    fn check_keys(&self, _: Vec<(u32, [u8; 8])>) -> Reply<()> {
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
+type Runs = Data<Arc<Vec<AtomicUsize>>>;
+
+async fn run(task: Number, runs: Runs) -> TaskResult {
+    runs[usize::try_from(task.0)?].fetch_add(1, Ordering::SeqCst);
+    Ok(())
+}
+
+fn runs(tasks: usize) -> Arc<Vec<AtomicUsize>> {
+    Arc::new((0..tasks).map(|_| AtomicUsize::new(0)).collect())
+}
+
+/// Enqueues tasks one by one and runs them while every third reply of a verb is lost.
+fn drive(verb: usize) {
+    const TASKS: usize = 300;
+    let (faulty, ledger) = (Faulty::new(), runs(TASKS));
+    faulty.lose(verb, 3);
+    let data = ledger.clone();
+    let company = Company::start(client_of(faulty.clone()), |worker| worker.handle(run).data(data));
+    for number in 0..TASKS as u64 {
+        company.put(Number(number));
+    }
+    // A run whose settle was repeated is told as not ours any more, though it was written.
+    let mut left = TASKS;
+    company.until(|event| {
+        let ended = matches!(event, Event::Settled { .. } | Event::LeaseLost { .. });
+        left -= usize::from(ended);
+        (left == 0).then_some(())
+    });
+    let (client, _) = company.end();
+    assert!(ledger.iter().all(|runs| runs.load(Ordering::SeqCst) == 1), "each ran exactly once");
+    assert_eq!(count(&client, "default", State::Completed), TASKS as u64);
+    for state in [State::Pending, State::Active, State::Retry, State::Archived] {
+        assert_eq!(count(&client, "default", state), 0, "{state}");
+    }
+}
+
+#[test]
+fn a_lost_reply_to_enqueue_stores_nothing_twice() {
+    drive(ENQUEUE);
+}
+
+#[test]
+fn a_lost_reply_to_dequeue_leaks_no_claim() {
+    drive(DEQUEUE);
+}
+
+#[test]
+fn a_lost_reply_to_settle_runs_nothing_twice() {
+    drive(SETTLE);
+}
+
+#[test]
+fn an_outage_is_back_pressure_and_then_over() {
+    let (faulty, ledger) = (Faulty::new(), runs(20));
+    let data = ledger.clone();
+    let client = client_of(faulty.clone());
+    oncue::block_on(client.enqueue_all((0..20).map(Number))).expect("enqueued");
+    faulty.down.store(true, Ordering::SeqCst);
+    let company = Company::start(client, |worker| worker.handle(run).data(data));
+    for _ in 0..3 {
+        company.until(|event| matches!(event, Event::BrokerFailed { .. }).then_some(()));
+    }
+    assert!(ledger.iter().all(|runs| runs.load(Ordering::SeqCst) == 0));
+    faulty.down.store(false, Ordering::SeqCst);
+    company.completed(20);
+    assert!(ledger.iter().all(|runs| runs.load(Ordering::SeqCst) == 1));
+}
+
+#[test]
+fn a_lease_that_ran_out_is_told_to_the_run_and_refused_to_settle() {
+    async fn linger(_: Number, gate: Data<Arc<Semaphore>>, context: TaskContext) -> TaskResult {
+        tokio::select! {
+            permit = gate.acquire() => permit?.forget(),
+            () = context.cancelled() => assert!(context.lease_lost()),
+        }
+        Ok(())
+    }
+    let (faulty, gate) = (Faulty::new(), Arc::new(Semaphore::new(0)));
+    let client = client_of(faulty.clone());
+    let build = |worker: oncue::worker::Builder| {
+        worker.handle(linger).data(gate.clone()).lease(Duration::from_millis(600))
+    };
+    let cut_off = Company::start(client.clone(), build);
+    let task = cut_off.put(Number(0));
+    cut_off.started(&task);
+    // From here on this worker is alone; the other one reaches the broker by another door.
+    faulty.down.store(true, Ordering::SeqCst);
+    let other = Company::start(Client::new(faulty.inner.clone(), client.sealer().clone()), build);
+    let decision = other.until(|event| match event {
+        Event::Reclaimed { id, decision } if *id == task.id() => Some(*decision),
+        _ => None,
+    });
+    assert_eq!(decision, Decision::Release { alone: false });
+    cut_off.until(|event| match event {
+        Event::LeaseLost { id } => (*id == task.id()).then_some(()),
+        _ => None,
+    });
+    other.started(&task);
+    gate.add_permits(1);
+    assert!(matches!(other.settled(&task).0, Decision::Complete(_)));
+    let view = show(&client, &task).expect("kept");
+    assert_eq!((view.trail.attempts, view.trail.crashes.len()), (0, 1));
+}
+
+#[test]
+fn a_pill_that_crashed_twice_runs_alone_and_is_archived_the_third_time() {
+    let company = Company::start(client(), |worker| {
+        worker.handle(|_: Number| async { TaskResult::Ok(()) }).lease(Duration::from_millis(300))
+    });
+    let (client, _) = company.end();
+    let task = oncue::block_on(client.enqueue(Number(0).draft())).expect("enqueued");
+    let build = |worker: oncue::worker::Builder| {
+        worker
+            .handle(|_: Other| async { TaskResult::Ok(()) })
+            .lane(oncue::Lane::strict(["default"]))
+            .lease(Duration::from_millis(300))
+    };
+    let kind = oncue::queue::KindHash::of("number");
+    // A worker that claims and dies, thrice; another that finds out.
+    let janitor = Company::start(client.clone(), build);
+    for (lane, expected) in [
+        (Lane::Shared, Decision::Release { alone: false }),
+        (Lane::Shared, Decision::Release { alone: true }),
+        (Lane::Alone, Decision::Archive(oncue::state::Reason::Poisoned)),
+    ] {
+        let session = Session::fresh(task.queue().clone());
+        let lease = Duration::from_millis(1);
+        let ask = Ask { session, lease, max: 1, lane, accept: vec![(kind, 1)] };
+        let claims = oncue::block_on(client.broker().dequeue(ask)).expect("claims");
+        assert_eq!(claims.len(), 1, "{lane:?}");
+        let decision = janitor.until(|event| match event {
+            Event::Reclaimed { decision, .. } => Some(*decision),
+            _ => None,
+        });
+        assert_eq!(decision, expected);
+    }
+    assert_eq!(show(&client, &task).expect("kept").state, State::Archived);
+}

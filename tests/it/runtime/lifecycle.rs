@@ -1,0 +1,158 @@
+//! The life of a worker: under which runtimes it starts, how it ends, and that nothing is lost by it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oncue::event::Event;
+use oncue::outcome::Decision;
+use oncue::state::State;
+use oncue::worker::Life;
+use oncue::{Data, Task, TaskContext, TaskError, TaskResult};
+use tokio::sync::Semaphore;
+
+use super::company::*;
+
+type Gate = Data<Arc<Semaphore>>;
+
+async fn gated(_: Number, gate: Gate) -> TaskResult {
+    gate.acquire().await?.forget();
+    Ok(())
+}
+
+async fn round_trip() -> oncue::Result<u64> {
+    let client = oncue::connect("sqlite::memory:").await?;
+    let echo = |task: Number| async move { TaskResult::Ok(task.0) };
+    let worker = client.worker().handle(echo).start().await?;
+    let answer = client.enqueue(Number(42)).await?.result::<u64>().timeout(PATIENCE).await?;
+    let report = worker.shutdown().await?;
+    assert_eq!((report.completed, report.released), (1, 0));
+    Ok(answer)
+}
+
+#[test]
+fn it_starts_under_tokio_actix_and_its_own_runtime() {
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("tokio");
+    assert_eq!(tokio.block_on(tokio.spawn(round_trip())).expect("joins").expect("tokio"), 42);
+    assert_eq!(actix_web::rt::System::new().block_on(round_trip()).expect("actix"), 42);
+    assert_eq!(oncue::block_on(round_trip()).expect("ours"), 42);
+}
+
+#[test]
+fn a_shutdown_waits_for_what_runs_and_claims_nothing_more() {
+    let gate = Arc::new(Semaphore::new(0));
+    let data = gate.clone();
+    let company = Company::start(client(), |worker| worker.handle(gated).data(data));
+    let running = company.put(Number(0));
+    company.started(&running);
+    company.worker.quiet();
+    let waiting = company.put(Number(1));
+    let ending = std::thread::spawn(move || company.end());
+    gate.add_permits(1);
+    let (client, report) = ending.join().expect("ends");
+    assert_eq!((report.completed, report.released), (1, 0));
+    assert_eq!(show(&client, &running).expect("kept").state, State::Completed);
+    assert_eq!(show(&client, &waiting).expect("kept").state, State::Pending);
+}
+
+#[test]
+fn what_does_not_end_in_time_goes_back_at_no_cost() {
+    let gate = Arc::new(Semaphore::new(0));
+    let company = Company::start(client(), |worker| {
+        worker.handle(gated).data(gate).shutdown_timeout(Duration::from_millis(100))
+    });
+    let tasks: Vec<_> = (0..5).map(|n| company.put(Number(n))).collect();
+    tasks.iter().for_each(|task| company.started(task));
+    let (client, report) = company.end();
+    assert_eq!((report.completed, report.released), (0, 5));
+    for task in &tasks {
+        let view = show(&client, task).expect("kept");
+        assert_eq!((view.state, view.trail.is_empty()), (State::Pending, true));
+    }
+}
+
+#[test]
+fn a_handler_that_is_asked_to_stop_and_fails_is_not_charged() {
+    async fn obedient(_: Number, context: TaskContext) -> TaskResult {
+        context.cancelled().await;
+        Err(TaskError::new("told to stop"))
+    }
+    let company = Company::start(client(), |worker| {
+        worker.handle(obedient).shutdown_timeout(Duration::from_millis(200))
+    });
+    let task = company.put(Number(0));
+    company.started(&task);
+    let (client, report) = company.end();
+    assert_eq!((report.released, report.retried), (1, 0));
+    let view = show(&client, &task).expect("kept");
+    assert_eq!((view.state, view.trail.is_empty()), (State::Pending, true));
+}
+
+#[test]
+fn a_blocking_handler_that_does_not_end_is_given_up_and_its_task_goes_back() {
+    fn stuck(_: Number, gate: Data<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>) -> TaskResult {
+        gate.lock().map_err(|_| TaskError::new("poisoned"))?.recv()?;
+        Ok(())
+    }
+    let (free, gate) = std::sync::mpsc::channel::<()>();
+    let company = Company::start(client(), |worker| {
+        let worker = worker.handle(oncue::blocking(stuck)).data(std::sync::Mutex::new(gate));
+        worker.shutdown_timeout(Duration::from_millis(50))
+    });
+    let task = company.put(Number(0));
+    company.started(&task);
+    let (client, report) = company.end();
+    assert_eq!(report.released, 1);
+    assert_eq!(show(&client, &task).expect("kept").state, State::Pending);
+    drop(free);
+}
+
+#[test]
+fn life_goes_on_and_never_back() {
+    let company =
+        Company::start(client(), |worker| worker.handle(gated).data(Arc::new(Semaphore::new(0))));
+    assert_eq!(company.worker.life(), Life::Running);
+    let mut lives = Vec::new();
+    let Company { worker, client, .. } = company;
+    let (tell, events) = std::sync::mpsc::channel();
+    oncue::block_on(worker.shutdown()).expect("ends");
+    let worker = client.worker().handle(gated).data(Arc::new(Semaphore::new(0)));
+    let worker = worker.on_event(move |event| drop(tell.send(event.clone())));
+    let worker = oncue::block_on(worker.start()).expect("a second worker on the same client");
+    oncue::block_on(worker.shutdown()).expect("ends");
+    while let Ok(event) = events.recv() {
+        if let Event::LifeChanged { life, .. } = event {
+            lives.push(life);
+        }
+    }
+    assert_eq!(lives, [Life::Quiet, Life::Draining, Life::Stopped]);
+}
+
+#[test]
+fn a_worker_that_is_dropped_lets_go_of_its_tasks() {
+    let gate = Arc::new(Semaphore::new(0));
+    let data = gate.clone();
+    let first = Company::start(client(), |worker| {
+        worker.handle(gated).data(data).shutdown_timeout(Duration::ZERO)
+    });
+    let task = first.put(Number(0));
+    first.started(&task);
+    let client = first.client.clone();
+    drop(first);
+    let second = Company::start(client, |worker| worker.handle(gated).data(gate.clone()));
+    second.started(&task);
+    gate.add_permits(1);
+    assert!(matches!(second.settled(&task).0, Decision::Complete(_)));
+}
+
+#[test]
+fn a_key_of_ones_own_finds_the_first_task() {
+    let company =
+        Company::start(client(), |worker| worker.handle(|_: Number| async { TaskResult::Ok(()) }));
+    let first = company.put(Number(1).draft().key("invoice 7").retention(Duration::ZERO));
+    company.settled(&first);
+    assert!(show(&company.client, &first).is_none(), "it ran and is gone");
+    let again = company.put(Number(1).draft().key("invoice 7"));
+    let other = company.put(Number(1).draft().key("invoice 8"));
+    assert_eq!((first.id(), false), (again.id(), again.is_created()));
+    assert!(first.is_created() && other.is_created() && other.id() != first.id());
+}

@@ -1,0 +1,11 @@
+//! The runtime on the embedded broker: real actors, real time, and events to wait for.
+
+mod company;
+mod faults;
+mod handlers;
+mod lifecycle;
+mod outcomes;
+#[cfg(feature = "failpoints")]
+mod panics;
+mod queues;
+mod sealed;
