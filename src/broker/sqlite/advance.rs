@@ -19,11 +19,12 @@ const ADVANCE_MAX: usize = 2_000;
 /// How early the mutant is.
 const EARLY_MS: i64 = 1_000;
 
-const NEXT: &str = "SELECT at FROM oncue_task INDEXED BY oncue_task_at
+pub(super) const NEXT: &str = "SELECT at FROM oncue_task INDEXED BY oncue_task_at
     WHERE queue = ?1 AND state = ?2 AND at IS NOT NULL ORDER BY at LIMIT 1";
-const DUE: &str = "SELECT row, at, place, id, marks, since FROM oncue_task INDEXED BY oncue_task_at
-    WHERE queue = ?1 AND state = ?2 AND at <= ?3 ORDER BY at, row LIMIT ?4";
-const READY: &str =
+pub(super) const DUE: &str =
+    "SELECT row, at, place, id, marks, since FROM oncue_task INDEXED BY oncue_task_at
+    WHERE queue = ?1 AND state = ?2 AND at <= ?3 ORDER BY at, row LIMIT ?4 + 0";
+pub(super) const READY: &str =
     "UPDATE oncue_task SET state = 1, lane = 0, at = NULL, since = ?2, place = ?3 WHERE row = ?1";
 
 /// Moves what is due. Outside a transaction it answers only if nothing is.

@@ -18,13 +18,14 @@ use crate::task::Due;
 /// Old batch ids forgotten for each new one: two, so that they never pile up.
 const FORGOTTEN_PER_BATCH: i64 = 2;
 
-const SEEN: &str = "SELECT EXISTS (SELECT 1 FROM oncue_batch WHERE id = ?1 AND until > ?2)";
+pub(super) const SEEN: &str =
+    "SELECT EXISTS (SELECT 1 FROM oncue_batch WHERE id = ?1 AND until > ?2)";
 const SEE: &str = "INSERT INTO oncue_batch (id, until) VALUES (?1, ?2)
     ON CONFLICT (id) DO UPDATE SET until = excluded.until";
-const FORGET: &str = "DELETE FROM oncue_batch WHERE until <= ?1
-    AND row IN (SELECT row FROM oncue_batch ORDER BY row LIMIT ?2)";
+pub(super) const FORGET: &str = "DELETE FROM oncue_batch WHERE until <= ?1
+    AND row IN (SELECT row FROM oncue_batch ORDER BY row LIMIT ?2 + 0)";
 const ANY_REMEMBERED: &str = "SELECT EXISTS (SELECT 1 FROM oncue_remembered)";
-const REMEMBERED: &str =
+pub(super) const REMEMBERED: &str =
     "SELECT EXISTS (SELECT 1 FROM oncue_remembered WHERE queue = ?1 AND id = ?2 AND until > ?3)";
 const TASK: &str = "INSERT INTO oncue_task
     (row, queue, id, kind, class, lane, state, place, marks, since, at)

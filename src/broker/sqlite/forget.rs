@@ -15,16 +15,16 @@ const FORGET_MAX: i64 = 1_000;
 /// How often an idle queue looks for what to forget.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
-const IS_DUE: &str = "SELECT
+pub(super) const IS_DUE: &str = "SELECT
     EXISTS (SELECT 1 FROM oncue_session WHERE queue = ?1 AND status = ?2 AND expires <= ?3)
     OR coalesce((SELECT until FROM oncue_batch ORDER BY row LIMIT 1) <= ?3, FALSE)
     OR coalesce((SELECT until FROM oncue_remembered ORDER BY row LIMIT 1) <= ?3, FALSE)";
 const SESSIONS: &str = "DELETE FROM oncue_session WHERE row IN (SELECT row FROM oncue_session
-    WHERE queue = ?1 AND status = ?2 AND expires <= ?3 LIMIT ?4)";
+    WHERE queue = ?1 AND status = ?2 AND expires <= ?3 LIMIT ?4 + 0)";
 const BATCHES: &str = "DELETE FROM oncue_batch WHERE until <= ?1
-    AND row IN (SELECT row FROM oncue_batch ORDER BY row LIMIT ?2)";
+    AND row IN (SELECT row FROM oncue_batch ORDER BY row LIMIT ?2 + 0)";
 const REMEMBERED: &str = "DELETE FROM oncue_remembered WHERE until <= ?1
-    AND row IN (SELECT row FROM oncue_remembered ORDER BY row LIMIT ?2)";
+    AND row IN (SELECT row FROM oncue_remembered ORDER BY row LIMIT ?2 + 0)";
 
 /// Whether there is something to forget; asked of the database only now and then.
 pub(super) fn is_due(tx: &mut Txn<'_>, queue: i64) -> Step<bool> {

@@ -20,11 +20,6 @@ const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const QUEUE: &str = "SELECT row FROM oncue_queue WHERE name = ?1";
 const STATS: &str = "SELECT row, name, completed, failed, n0, n1, n2, n3, n4, n5, n6, n7
     FROM oncue_queue ORDER BY name";
-/// What a view is made of; the rest of the query follows.
-const VIEW: &str =
-    "SELECT t.id, t.state, t.at, t.reason, r.record, h.trail, k.attempt, k.sealed, t.row
-    FROM oncue_task t JOIN oncue_record r ON r.row = t.row
-    LEFT JOIN oncue_trail h ON h.row = t.row LEFT JOIN oncue_result k ON k.row = t.row";
 const KEY_READ: &str = "SELECT proof FROM oncue_key WHERE id = ?1";
 const KEY_WRITE: &str = "INSERT INTO oncue_key (id, proof) VALUES (?1, ?2)";
 
@@ -53,6 +48,16 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(u64::try_from(number).unwrap_or(0))
 }
 
+/// A query for views by way of this index.
+fn views(index: &str, which: &str) -> String {
+    format!(
+        "SELECT t.id, t.state, t.at, t.reason, r.record, h.trail, k.attempt, k.sealed, t.row
+         FROM oncue_task t {index} JOIN oncue_record r ON r.row = t.row
+         LEFT JOIN oncue_trail h ON h.row = t.row
+         LEFT JOIN oncue_result k ON k.row = t.row {which}"
+    )
+}
+
 fn queue_row(conn: &Connection, queue: &QueueName) -> Step<Option<i64>> {
     let mut query = conn.prepare_cached(QUEUE)?;
     Ok(query.query_row([queue.as_str()], |row| row.get(0)).optional()?)
@@ -61,7 +66,7 @@ fn queue_row(conn: &Connection, queue: &QueueName) -> Step<Option<i64>> {
 /// One task.
 pub(super) fn show(conn: &Connection, queue: &QueueName, id: TaskId) -> Step<Option<TaskView>> {
     let Some(queue) = queue_row(conn, queue)? else { return Ok(None) };
-    let mut query = conn.prepare_cached(&format!("{VIEW} WHERE t.queue = ?1 AND t.id = ?2"))?;
+    let mut query = conn.prepare_cached(&views("", "WHERE t.queue = ?1 AND t.id = ?2"))?;
     let mut rows = query.query(params![queue, id.as_bytes()])?;
     match rows.next()? {
         Some(row) => view(row).map(Some),
@@ -94,20 +99,24 @@ impl Cursor {
 }
 
 /// How a state is paged: by time where it has one, else in the order in which tasks were enqueued.
-fn paging(state: State) -> &'static str {
+pub(super) fn paging(state: State) -> String {
     match state {
-        State::Scheduled | State::Retry | State::Completed | State::Archived => {
+        State::Scheduled | State::Retry | State::Completed | State::Archived => views(
+            "INDEXED BY oncue_task_at",
             "WHERE t.queue = ?1 AND t.state = ?2 AND t.at IS NOT NULL AND (t.at, t.row) > (?3, ?4)
-             ORDER BY t.at, t.row LIMIT ?5"
-        }
-        // Few are active, and an index has them.
-        State::Active => {
+             ORDER BY t.at, t.row LIMIT ?5 + 0",
+        ),
+        // Few are active, and an index has them; they are sorted.
+        State::Active => views(
+            "INDEXED BY oncue_task_held",
             "WHERE t.session IS NOT NULL AND t.queue = ?1 AND t.state = ?2 AND t.row > max(?3, ?4)
-             ORDER BY t.row LIMIT ?5"
-        }
-        _ => {
-            "WHERE +t.queue = ?1 AND +t.state = ?2 AND t.row > max(?3, ?4) ORDER BY t.row LIMIT ?5"
-        }
+             ORDER BY t.row LIMIT ?5 + 0",
+        ),
+        _ => views(
+            "NOT INDEXED",
+            "WHERE t.queue = ?1 AND t.state = ?2 AND t.row > max(?3, ?4)
+             ORDER BY t.row LIMIT ?5 + 0",
+        ),
     }
 }
 
@@ -116,7 +125,7 @@ pub(super) fn list(conn: &Connection, page: &Page) -> Step<Listing> {
     let mut cursor = Cursor::parse(page.cursor.as_deref())?;
     let mut listing = Listing { tasks: Vec::new(), cursor: None };
     let Some(queue) = queue_row(conn, &page.queue)? else { return Ok(listing) };
-    let mut query = conn.prepare_cached(&format!("{VIEW} {}", paging(page.state)))?;
+    let mut query = conn.prepare_cached(&paging(page.state))?;
     // One more than asked for tells whether there is another page.
     let keys: [&dyn ToSql; 5] =
         [&queue, &page.state.code(), &cursor.at, &cursor.row, &count(page.rows + 1)];

@@ -20,17 +20,19 @@ const GROUPS_MAX: usize = 4_096;
 /// Released tasks are sorted by their place, not by the time of their release: a walk looks at this many.
 const RELEASED_LOOK: usize = 1_000;
 
-const FIRST: &str = "SELECT row, place FROM oncue_task INDEXED BY oncue_task_pending
-    WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place > ?4 ORDER BY place LIMIT ?5";
+// Limits are sums: a bare parameter there makes SQLite plan the query anew each time.
+pub(super) const FIRST: &str = "SELECT row, place FROM oncue_task INDEXED BY oncue_task_pending
+    WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place > ?4 ORDER BY place LIMIT ?5 + 0";
 #[cfg(feature = "failpoints")]
 const LAST: &str = "SELECT row, place FROM oncue_task INDEXED BY oncue_task_pending
-    WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place < -?4 ORDER BY place DESC LIMIT ?5";
-const GROUP: &str = "SELECT lane, kind, place FROM oncue_task INDEXED BY oncue_task_pending
+    WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place < -?4 ORDER BY place DESC LIMIT ?5 + 0";
+pub(super) const GROUP: &str =
+    "SELECT lane, kind, place FROM oncue_task INDEXED BY oncue_task_pending
     WHERE state = 1 AND queue = ?1 AND (lane, kind, place) > (?2, ?3, ?4)
     ORDER BY lane, kind, place LIMIT 1";
-const SINCE: &str = "SELECT row, since FROM oncue_task INDEXED BY oncue_task_pending
+pub(super) const SINCE: &str = "SELECT row, since FROM oncue_task INDEXED BY oncue_task_pending
     WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place BETWEEN ?4 AND ?5
-    ORDER BY place LIMIT ?6";
+    ORDER BY place LIMIT ?6 + 0";
 
 /// A lane as it is stored.
 pub(super) fn lane_number(lane: Lane) -> i64 {

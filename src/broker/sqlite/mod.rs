@@ -1,8 +1,8 @@
 //! The embedded broker: one SQLite file, shared by many processes, or a database in memory.
 //!
-//! [`SqliteBroker`] is a handle; the work is done by threads of its own: a [`writer`] with group commit,
-//! a second one for beats, two [`reader`]s, and a watchman ([`wake`]) for what other processes do. They
-//! end with the last handle. It needs no runtime. Each verb has a file; [`txn`] is what they all work in.
+//! [`SqliteBroker`] is a handle; the work is done by threads of its own: a writer with group commit,
+//! a second one for beats, two readers, and a watchman for what other processes do. They
+//! end with the last handle. It needs no runtime. Each verb has a file; `txn` is what they all work in.
 
 mod advance;
 mod dequeue;
@@ -90,24 +90,26 @@ impl SqliteBroker {
     /// [`is_refused`](Error::is_refused).
     pub fn open(options: Options) -> Result<Self> {
         open::check_version()?;
-        let (anchor, created) = match &options.location {
+        let (anchor, made) = match &options.location {
             Location::Memory => (None, true),
             Location::File(path) => {
-                let (path, created) = file::find(path, options.create)?;
-                (Some(Anchor::of(path)?), created)
+                let (path, made) = file::find(path, options.create)?;
+                (Some(Anchor::of(path)?), made)
             }
         };
         let path = anchor.as_ref().map(Anchor::path);
         let name: Arc<str> =
             path.map_or(IN_MEMORY.into(), |path| path.display().to_string().into());
         let conn = connect(path, Use::Write, &name)?;
-        let create = options.create || created;
+        let create = options.create || made;
         if path.is_some() {
             // Before anything is written: a file of another program stays as it is.
             schema::check(&conn, &name, create).map_err(|halt| halt.into_error(&name))?;
             open::use_wal(&conn, &name)?;
         }
-        schema::prepare(&conn, &name, create).map_err(|halt| halt.into_error(&name))?;
+        // Not `made`: whoever made the file may have died before it was more than that.
+        let created =
+            schema::prepare(&conn, &name, create).map_err(|halt| halt.into_error(&name))?;
         Self::start(options, anchor, created, conn, name)
     }
 
@@ -135,7 +137,7 @@ impl SqliteBroker {
         let (beats, readers) = match path {
             None => (writer.clone(), None),
             Some(path) => {
-                let conn = connect(Some(path), Use::Write, &name)?;
+                let conn = connect(Some(path), Use::Beat, &name)?;
                 let beats = make(conn, None).start("oncue-beats")?;
                 (beats, Some(Readers::start(path, name.clone())?))
             }
@@ -153,7 +155,7 @@ impl SqliteBroker {
         })))
     }
 
-    /// Whether this open made the file.
+    /// Whether this open made the queue: the file, or what was an empty one. Of several at once one did.
     pub fn created(&self) -> bool {
         self.0.created
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
-use super::fault::{Halt, Step, explain};
+use super::fault::{Step, explain};
 use crate::error::{Error, Result};
 
 /// Before 3.51.3 a checkpoint that races with another could damage a WAL file.
@@ -20,13 +20,19 @@ const BUSY_PAUSE_US: (u64, u64) = (100, 1_000);
 const STATEMENTS_MAX: usize = 128;
 /// Pages in the log before a commit also copies them back into the file.
 const CHECKPOINT_PAGES: i64 = 4_000;
+/// The same for beats: only where there is nothing but beats.
+const CHECKPOINT_PAGES_BEAT: i64 = 4 * CHECKPOINT_PAGES;
 /// Page cache, in KiB.
 const CACHE_KIB: i64 = 16 * 1024;
 
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
+    /// For the writer, which also copies the log back.
     Write,
+    /// For beats, which must be quick and leave that to the other.
+    Beat,
+    /// For a reader.
     Read,
 }
 
@@ -49,7 +55,7 @@ pub(super) fn connect(path: Option<&Path>, purpose: Use, name: &str) -> Result<C
 fn try_connect(path: Option<&Path>, purpose: Use) -> Step<Connection> {
     let mut conn = match (path, purpose) {
         (None, _) => Connection::open_in_memory()?,
-        (Some(path), Use::Write) => open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+        (Some(path), Use::Write | Use::Beat) => open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
         (Some(path), Use::Read) => open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
     };
     conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
@@ -61,15 +67,15 @@ fn try_connect(path: Option<&Path>, purpose: Use) -> Step<Connection> {
     match (path, purpose) {
         (None, _) => {}
         (Some(_), Use::Read) => conn.pragma_update(None, "query_only", true)?,
-        (Some(path), Use::Write) => {
-            if conn.is_readonly(MAIN_DB)? {
-                return Err(Error::refused(format!(
-                    "{} is read-only; allow this user to write the file and its directory",
-                    path.display()
-                ))
-                .into());
-            }
+        (Some(path), _) if conn.is_readonly(MAIN_DB)? => {
+            return Err(Error::refused(format!(
+                "{} is read-only; allow this user to write the file and its directory",
+                path.display()
+            ))
+            .into());
         }
+        (_, Use::Write) => conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?,
+        (_, Use::Beat) => conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES_BEAT)?,
     }
     Ok(conn)
 }
@@ -99,8 +105,7 @@ pub(super) fn use_wal(conn: &Connection, name: &str) -> Result<()> {
             "{name} cannot be switched to write-ahead logging; use a local disk"
         )));
     }
-    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
-        .map_err(|error| Halt::from(error).into_error(name))
+    Ok(())
 }
 
 /// Says whether to try a lock once more, after a pause.

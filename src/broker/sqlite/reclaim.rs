@@ -26,10 +26,11 @@ const TICK_PART: u32 = 4;
 
 const TICK_READ: &str = "SELECT tick, guard FROM oncue_queue WHERE row = ?1";
 const TICK_WRITE: &str = "UPDATE oncue_queue SET tick = ?2, guard = ?3 WHERE row = ?1";
-const EXPIRED: &str = "SELECT row FROM oncue_session
-    WHERE queue = ?1 AND status IN (0, 1) AND expires <= ?2 AND row <> ?3 LIMIT ?4";
-const DEAD: &str = "SELECT row FROM oncue_session WHERE queue = ?1 AND status = ?2 LIMIT ?3";
-const HELD: &str = "SELECT row FROM oncue_task INDEXED BY oncue_task_held WHERE session = ?1 ORDER BY row LIMIT ?2";
+pub(super) const EXPIRED: &str = "SELECT row FROM oncue_session
+    WHERE queue = ?1 AND status IN (0, 1) AND expires <= ?2 AND row <> ?3 LIMIT ?4 + 0";
+pub(super) const DEAD: &str =
+    "SELECT row FROM oncue_session WHERE queue = ?1 AND status = ?2 LIMIT ?3 + 0";
+pub(super) const HELD: &str = "SELECT row FROM oncue_task INDEXED BY oncue_task_held WHERE session = ?1 ORDER BY row LIMIT ?2 + 0";
 
 /// Checks what can be checked without the database.
 pub(super) fn check(sweep: &Sweep) -> Result<()> {

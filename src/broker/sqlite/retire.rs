@@ -11,8 +11,9 @@ use crate::broker::{SESSION_MEMORY, Session, Wake};
 use crate::state::State;
 use crate::task::TaskId;
 
-const HELD: &str = "SELECT row, id FROM oncue_task INDEXED BY oncue_task_held WHERE session = ?1";
-const BACK: &str = "UPDATE oncue_task SET state = ?2, session = NULL WHERE row = ?1";
+pub(super) const HELD: &str =
+    "SELECT row, id FROM oncue_task INDEXED BY oncue_task_held WHERE session = ?1";
+pub(super) const BACK: &str = "UPDATE oncue_task SET state = ?2, session = NULL WHERE row = ?1";
 
 /// Retires a session. One that is not known is remembered: its claim may still be on its way.
 pub(super) fn retire(

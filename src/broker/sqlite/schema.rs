@@ -27,14 +27,17 @@ pub(super) fn check(conn: &Connection, file: &str, create: bool) -> Step<()> {
     look(conn, file, create).map(drop)
 }
 
-/// Brings the database to the present schema, or says why it cannot be.
-pub(super) fn prepare(conn: &Connection, file: &str, create: bool) -> Step<()> {
+/// Brings the database to the present schema, or says why it cannot be; answers whether it was empty.
+pub(super) fn prepare(conn: &Connection, file: &str, create: bool) -> Step<bool> {
     if is_present(&look(conn, file, create)?) {
-        return Ok(());
+        return Ok(false);
     }
     conn.execute_batch("BEGIN IMMEDIATE")?;
     let done = migrate(conn, file, create);
-    let done = done.and_then(|()| Ok(conn.execute_batch("COMMIT")?));
+    let done = done.and_then(|was_empty| {
+        conn.execute_batch("COMMIT")?;
+        Ok(was_empty)
+    });
     if done.is_err() && !conn.is_autocommit() {
         conn.execute_batch("ROLLBACK")?;
     }
@@ -45,7 +48,7 @@ fn is_present(found: &Found) -> bool {
     matches!(found, Found::Version(version) if *version == MIGRATIONS.len() as i64)
 }
 
-fn migrate(conn: &Connection, file: &str, create: bool) -> Step<()> {
+fn migrate(conn: &Connection, file: &str, create: bool) -> Step<bool> {
     // Somebody else may have been faster while this waited for the lock.
     let done = match look(conn, file, create)? {
         Found::Version(version) => usize::try_from(version).unwrap_or(0),
@@ -58,7 +61,7 @@ fn migrate(conn: &Connection, file: &str, create: bool) -> Step<()> {
         conn.execute_batch(sql)?;
     }
     conn.execute(VERSION_WRITE, [MIGRATIONS.len() as i64])?;
-    Ok(())
+    Ok(done == 0)
 }
 
 fn look(conn: &Connection, file: &str, create: bool) -> Step<Found> {

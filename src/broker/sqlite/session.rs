@@ -11,7 +11,7 @@ use crate::broker::{Beat, Beaten, Session};
 use crate::clock::Timestamp;
 use crate::error::Error;
 
-const FIND: &str = "SELECT s.row, s.status, s.expires, q.name, s.queue
+pub(super) const FIND: &str = "SELECT s.row, s.status, s.expires, q.name, s.queue
     FROM oncue_session s JOIN oncue_queue q ON q.row = s.queue WHERE s.id = ?1";
 const NEW: &str = "INSERT INTO oncue_session (id, queue, status, expires) VALUES (?1, ?2, ?3, ?4)";
 const SET: &str = "UPDATE oncue_session SET status = ?2, expires = ?3 WHERE row = ?1";

@@ -14,9 +14,10 @@ use crate::seal::Sealed;
 use crate::state::{Reason, State};
 use crate::task::TaskId;
 
-const FIND: &str =
+pub(super) const FIND: &str =
     "SELECT row, state, session, place, marks, since FROM oncue_task WHERE queue = ?1 AND id = ?2";
-const MOVE: &str = "UPDATE oncue_task SET state = ?2, at = ?3, since = ?4, place = ?5, lane = ?6,
+pub(super) const MOVE: &str =
+    "UPDATE oncue_task SET state = ?2, at = ?3, since = ?4, place = ?5, lane = ?6,
     marks = ?7, reason = ?8, session = NULL WHERE row = ?1";
 const WRITE_TRAIL: &str = "INSERT INTO oncue_trail (row, trail) VALUES (?1, ?2)
     ON CONFLICT (row) DO UPDATE SET trail = excluded.trail";

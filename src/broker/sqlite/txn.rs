@@ -21,7 +21,8 @@ const QUEUE_FIND: &str = "SELECT row FROM oncue_queue WHERE name = ?1";
 const QUEUE_NEW: &str = "INSERT INTO oncue_queue (name) VALUES (?1)";
 const NEXT_READ: &str = "SELECT value FROM oncue_meta WHERE name = 'next'";
 const NEXT_WRITE: &str = "UPDATE oncue_meta SET value = ?1 WHERE name = 'next'";
-const TALLY: &str = "UPDATE oncue_queue SET n0 = n0 + ?2, n1 = n1 + ?3, n2 = n2 + ?4, n3 = n3 + ?5,
+pub(super) const TALLY: &str =
+    "UPDATE oncue_queue SET n0 = n0 + ?2, n1 = n1 + ?3, n2 = n2 + ?4, n3 = n3 + ?5,
     n4 = n4 + ?6, n5 = n5 + ?7, n6 = n6 + ?8, n7 = n7 + ?9,
     completed = completed + ?10, failed = failed + ?11 WHERE row = ?1";
 

@@ -209,9 +209,9 @@ impl Running {
         }
     }
 
-    /// Leaves nothing behind that the next open would have to recover.
+    /// Leaves nothing behind that the next open would have to recover. That is the group writer's part.
     fn close(self) {
-        if self.writer.anchor.is_some() {
+        if self.writer.anchor.is_some() && self.writer.marks.is_some() {
             let _ = self.writer.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         }
         let _ = self.writer.conn.close();

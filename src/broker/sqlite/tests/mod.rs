@@ -2,6 +2,7 @@
 
 mod grouping;
 mod opening;
+mod plans;
 mod verbs;
 mod waking;
 

@@ -34,6 +34,21 @@ async fn a_new_file_is_ours_alone_and_is_made_once() {
 }
 
 #[test]
+fn of_many_that_open_at_once_one_makes_the_queue() {
+    let bench = Bench::new();
+    let start = std::sync::Barrier::new(8);
+    let open = || {
+        start.wait();
+        bench.open()
+    };
+    let brokers: Vec<SqliteBroker> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("opens")).collect()
+    });
+    assert_eq!(brokers.iter().filter(|broker| broker.created()).count(), 1);
+}
+
+#[test]
 fn what_is_missing_is_made_only_if_allowed() {
     let bench = Bench::new();
     assert!(refusal(bench.options().create(false)).is_not_found());
@@ -41,6 +56,8 @@ fn what_is_missing_is_made_only_if_allowed() {
     assert!(refusal(Options::file(bench.path().join("b.db"))).is_not_found());
     fs::write(bench.path(), "").expect("written");
     assert!(refusal(bench.options().create(false)).is_not_found());
+    // Somebody made the file and died.
+    assert!(bench.open().created());
     assert!(refusal(Options::file(bench.dir.path())).is_invalid());
 }
 
