@@ -55,6 +55,13 @@ pub enum Event {
         /// Why it died.
         why: String,
     },
+    /// A thread that runs handlers does not turn: something on it blocks or never yields.
+    Stuck {
+        /// Which, counted from 0.
+        thread: usize,
+        /// For how long it has not answered.
+        silent: Duration,
+    },
     /// The broker failed a call; it is repeated.
     BrokerFailed {
         /// The verb.

@@ -4,26 +4,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use actix_rt::ArbiterHandle;
 
 use crate::broker::Beat;
 use crate::event::Event;
 
 use super::Shared;
 use super::config::jittered;
+use super::echo::Echo;
 use super::turn::boottime;
 
 /// Extends the lease of every turn, a third of a lease apart, and tells those that are lost.
-pub(crate) struct Heartbeater(pub(crate) Arc<Shared>);
+pub(crate) struct Heartbeater {
+    pub(crate) shared: Arc<Shared>,
+    /// The threads that run handlers.
+    pub(crate) threads: Vec<ArbiterHandle>,
+}
 
 impl Actor for Heartbeater {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let shared = self.0.clone();
+        let shared = self.shared.clone();
+        let mut echoes: Vec<_> = self.threads.iter().cloned().map(Echo::new).collect();
         let beats = async move {
             loop {
                 let wait = beat(&shared).await;
                 shared.fail_point("heartbeater");
+                for (thread, echo) in echoes.iter_mut().enumerate() {
+                    if let Some(silent) = echo.probe(boottime()) {
+                        shared.tell(Event::Stuck { thread, silent });
+                    }
+                }
                 tokio::time::sleep(wait).await;
             }
         };

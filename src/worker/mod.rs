@@ -5,6 +5,7 @@
 
 mod builder;
 mod config;
+mod echo;
 mod execute;
 #[cfg(feature = "failpoints")]
 mod failpoint;

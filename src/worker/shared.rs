@@ -104,6 +104,9 @@ impl Shared {
         match &event {
             Event::BrokerFailed { verb, error } => tracing::warn!(verb, error, "broker failed"),
             Event::Restarted { who, why } => tracing::error!(who, why, "actor restarted"),
+            Event::Stuck { thread, silent } => {
+                tracing::error!(thread, ?silent, "a handler blocks its thread; use `blocking`");
+            }
             other => tracing::trace!(event = ?other, "event"),
         }
         if let Some(listener) = &self.events {

@@ -55,14 +55,11 @@ impl Tree {
         let at_home = &self.control;
         let taken = match who {
             Who::Supervisor => true,
-            Who::Heartbeater => launch(
-                &self.beats.handle(),
-                who.clone(),
-                stop,
-                exits,
-                || Heartbeater(shared),
-                |_| (),
-            ),
+            Who::Heartbeater => {
+                let threads = self.arbiters.iter().map(Arbiter::handle).collect();
+                let make = || Heartbeater { shared, threads };
+                launch(&self.beats.handle(), who.clone(), stop, exits, make, |_| ())
+            }
             Who::Scheduler => {
                 launch(at_home, who.clone(), stop, exits, || Scheduler(shared), |_| ())
             }
