@@ -54,7 +54,7 @@ pub const CLAIMS_MAX: usize = 1_000;
 pub const SWEEP_MAX: usize = 500;
 /// How long a batch id is remembered.
 pub const BATCH_MEMORY: Duration = Duration::from_secs(3_600);
-/// How long the id of a task with a key of its own is remembered after its end.
+/// How long the id of a task with a key of its own is remembered after its end, if it is not kept longer.
 pub const KEY_MEMORY: Duration = Duration::from_secs(24 * 3_600);
 /// How long a session that was closed or killed is remembered, so that a late call cannot open it anew.
 pub const SESSION_MEMORY: Duration = Duration::from_secs(3_600);

@@ -45,12 +45,12 @@ pub enum Order {
         /// The sealed result and the attempt it belongs to; not kept if the task is not.
         result: Option<(u32, Sealed)>,
     },
-    /// Failed: pending again, behind the others, after this delay.
+    /// Failed: pending again in its lane, behind the others, after this delay.
     Retry {
         /// The delay, added to the broker's time.
         after: Duration,
     },
-    /// Scheduled anew.
+    /// Scheduled anew, in its lane.
     Snooze {
         /// The delay, added to the broker's time.
         after: Duration,

@@ -1,6 +1,20 @@
-//! Tests of the library from outside, one binary.
+//! The one integration binary: the sealed record, every broker against one contract and one model, and
+//! the runtime on top of them.
 
+// The conformance suite is mounted once per broker on purpose.
+#![allow(clippy::duplicate_mod)]
+
+mod fixture;
 mod keys;
+mod model;
+#[cfg(all(feature = "sqlite", feature = "failpoints"))]
+mod mutants;
+mod on_model;
+#[cfg(feature = "sqlite")]
+mod on_sqlite_file;
+#[cfg(feature = "sqlite")]
+mod on_sqlite_memory;
 #[cfg(feature = "sqlite")]
 mod runtime;
 mod seal;
+mod sequences;

@@ -25,7 +25,7 @@ pub(super) const DUE: &str =
     "SELECT row, at, place, id, marks, since FROM oncue_task INDEXED BY oncue_task_at
     WHERE queue = ?1 AND state = ?2 AND at <= ?3 ORDER BY at, row LIMIT ?4 + 0";
 pub(super) const READY: &str =
-    "UPDATE oncue_task SET state = 1, lane = 0, at = NULL, since = ?2, place = ?3 WHERE row = ?1";
+    "UPDATE oncue_task SET state = 1, at = NULL, since = ?2, place = ?3 WHERE row = ?1";
 
 /// Moves what is due. Outside a transaction it answers only if nothing is.
 pub(super) fn advance(tx: &mut Txn<'_>, queue: &QueueName, limit: usize) -> Step<Option<Advanced>> {

@@ -127,8 +127,8 @@ impl Tick {
         let stored = stored.map(time);
         let own = tx.desk.ticks.get(&queue).copied();
         let last = stored.into_iter().chain(own).max();
-        // The first tick of a queue ends no gap: there was nobody before it.
-        let is_gap = last.is_some_and(|last| now.since(last) >= gap);
+        // Before the first tick nobody looked, which is a gap too.
+        let is_gap = last.is_none_or(|last| now.since(last) >= gap);
         // Never further ahead than a gap, or a clock that was set back would guard for ever.
         let (stored_guard, latest) = (time(guard), now.plus(gap));
         let guard = if is_gap { latest } else { stored_guard.min(latest) };

@@ -17,7 +17,7 @@ use crate::task::TaskId;
 pub(super) const FIND: &str =
     "SELECT row, state, session, place, marks, since FROM oncue_task WHERE queue = ?1 AND id = ?2";
 pub(super) const MOVE: &str =
-    "UPDATE oncue_task SET state = ?2, at = ?3, since = ?4, place = ?5, lane = ?6,
+    "UPDATE oncue_task SET state = ?2, at = ?3, since = ?4, place = ?5, lane = coalesce(?6, lane),
     marks = ?7, reason = ?8, session = NULL WHERE row = ?1";
 const WRITE_TRAIL: &str = "INSERT INTO oncue_trail (row, trail) VALUES (?1, ?2)
     ON CONFLICT (row) DO UPDATE SET trail = excluded.trail";
@@ -88,7 +88,8 @@ struct Move {
     at: Option<i64>,
     since: i64,
     place: Place,
-    lane: Lane,
+    /// None: as it is.
+    lane: Option<Lane>,
     reason: Option<Reason>,
 }
 
@@ -158,7 +159,7 @@ impl Held {
     }
 
     fn leads_to(&self, tx: &Txn<'_>, order: &Order) -> Option<Move> {
-        let (now, place, lane) = (tx.now(), self.place, Lane::Shared);
+        let (now, place, lane) = (tx.now(), self.place, None);
         let stay =
             Move { to: State::Active, at: None, since: self.since, place, lane, reason: None };
         Some(match *order {
@@ -172,7 +173,8 @@ impl Held {
                 Move { to: State::Scheduled, at: Some(ms(now.plus(after))), ..stay }
             }
             Order::Release { lane } => {
-                Move { to: State::Pending, since: ms(now), place: place.released(), lane, ..stay }
+                let (place, lane) = (place.released(), Some(lane));
+                Move { to: State::Pending, since: ms(now), place, lane, ..stay }
             }
             Order::Archive { reason } => {
                 Move { to: State::Archived, at: Some(ms(now)), reason: Some(reason), ..stay }
@@ -188,7 +190,7 @@ impl Held {
             to.at,
             to.since,
             to.place.0,
-            lane_number(to.lane),
+            to.lane.map(lane_number),
             self.marks,
             to.reason.map(Reason::code),
         ])?;

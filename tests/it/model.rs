@@ -1,0 +1,189 @@
+//! The reference broker: plain maps behind a mutex, and obviously right.
+//!
+//! It answers as the contract says, and where the contract leaves a choice it accepts the choice of the
+//! broker it is compared with (`dequeue_as`, `reclaim_as`). With the feature `failpoints` it can carry
+//! the same faults as a real broker, so that the suite is tried on it before any other exists.
+
+mod book;
+mod permit;
+mod session;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+use futures::future::ready;
+use oncue::broker::*;
+use oncue::clock::{Clock, Timestamp};
+use oncue::queue::QueueName;
+use oncue::state::State;
+use oncue::task::TaskId;
+use oncue::{Error, Result};
+use tokio::sync::watch;
+
+pub use book::Book;
+pub use session::Standing;
+
+#[cfg(feature = "failpoints")]
+pub type Fault = oncue::broker::Mutant;
+/// Without the feature there is no fault to have.
+#[cfg(not(feature = "failpoints"))]
+#[derive(Clone, Copy)]
+pub enum Fault {}
+
+/// Whether these books carry this fault.
+#[cfg(feature = "failpoints")]
+macro_rules! faulty {
+    ($book:expr, $fault:ident) => {
+        $book.fault == Some(oncue::broker::Mutant::$fault)
+    };
+}
+#[cfg(not(feature = "failpoints"))]
+macro_rules! faulty {
+    ($book:expr, $fault:ident) => {
+        $book.fault.is_some()
+    };
+}
+use faulty;
+
+pub struct Model {
+    clock: Arc<dyn Clock>,
+    fault: Option<Fault>,
+    books: Mutex<BTreeMap<QueueName, Book>>,
+    keys: Mutex<BTreeMap<u32, [u8; 8]>>,
+    wakes: [watch::Sender<u64>; 3],
+}
+
+impl Model {
+    pub fn new(clock: Arc<dyn Clock>, fault: Option<Fault>) -> Self {
+        let wakes = [(); 3].map(|()| watch::Sender::new(0));
+        Self { clock, fault, books: Mutex::default(), keys: Mutex::default(), wakes }
+    }
+
+    fn books(&self) -> MutexGuard<'_, BTreeMap<QueueName, Book>> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the books of one queue; every call is one atomic step.
+    pub fn at<T>(&self, queue: &QueueName, act: impl FnOnce(&mut Book) -> T) -> T {
+        let mut books = self.books();
+        let book = books.entry(queue.clone()).or_insert_with(|| Book::new(self.fault));
+        book.now = self.clock.now();
+        act(book)
+    }
+
+    /// A wake-up too many is allowed, one too few is not: so every change wakes everybody.
+    fn woken<T: Send + 'static>(&self, result: Result<T>) -> Reply<T> {
+        if result.is_ok() {
+            self.wakes.iter().for_each(|wake| wake.send_modify(|mark| *mark += 1));
+        }
+        ready(result).boxed()
+    }
+}
+
+impl Broker for Model {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn enqueue(&self, batch: Batch) -> Reply<Vec<Enqueued>> {
+        self.woken(self.at(&batch.queue, |book| book.enqueue(&batch)))
+    }
+
+    fn dequeue(&self, ask: Ask) -> Reply<Vec<Claim>> {
+        ready(self.at(&ask.session.queue, |book| book.dequeue_as(&ask, None))).boxed()
+    }
+
+    fn settle(&self, session: Session, settlements: Vec<Settlement>) -> Reply<Vec<Settled>> {
+        self.woken(self.at(&session.queue, |book| book.settle(session.id, &settlements)))
+    }
+
+    fn retire(&self, session: Session, known: Vec<TaskId>) -> Reply<usize> {
+        self.woken(Ok(self.at(&session.queue, |book| book.retire(session.id, &known))))
+    }
+
+    fn advance(&self, queue: QueueName, limit: usize) -> Reply<Advanced> {
+        self.woken(Ok(self.at(&queue, |book| book.advance(limit))))
+    }
+
+    fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>> {
+        self.woken(self.at(&sweep.session.queue, |book| book.reclaim_as(&sweep, None)))
+    }
+
+    fn beat(&self, beat: Beat) -> Reply<Beaten> {
+        let gone =
+            |session: &&Session| !self.at(&session.queue, |b| b.beat(session.id, beat.lease));
+        let lost = beat.sessions.iter().filter(gone).map(|session| session.id).collect();
+        ready(Ok(Beaten::lost(lost))).boxed()
+    }
+
+    fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
+        let mut marks = self.wakes[wake as usize].subscribe();
+        async move {
+            let news = |mark: &u64| seen.is_none_or(|seen| *mark > seen);
+            let mark =
+                marks.wait_for(news).await.map_err(|_| Error::closed("the model is gone"))?;
+            Ok(*mark)
+        }
+        .boxed()
+    }
+}
+
+impl Inspect for Model {
+    fn stats(&self) -> Reply<Vec<QueueStats>> {
+        let books = self.books();
+        ready(Ok(books.iter().map(|(queue, book)| book.stats(queue.clone())).collect())).boxed()
+    }
+
+    fn list(&self, page: Page) -> Reply<Listing> {
+        ready(self.at(&page.queue, |book| list(book, &page))).boxed()
+    }
+
+    fn show(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>> {
+        ready(Ok(self.at(&queue, |book| book.show(id)))).boxed()
+    }
+
+    fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let differs = |(id, check): &(u32, [u8; 8])| keys.get(id).is_some_and(|seen| seen != check);
+        let wrong = checks.iter().any(differs);
+        if !wrong {
+            keys.extend(checks);
+        }
+        let verdict =
+            if wrong { Err(Error::wrong_key("another key under this id")) } else { Ok(()) };
+        ready(verdict).boxed()
+    }
+}
+
+/// The cursor is the sort key of the last row shown: rows that come and go move no others.
+fn list(book: &Book, page: &Page) -> Result<Listing> {
+    if !(1..=1_000).contains(&page.rows) {
+        return Err(Error::invalid("ask for 1 to 1000 rows"));
+    }
+    let after = page.cursor.as_deref().map(parse_cursor).transpose()?;
+    let mut keys = book.sorted(page.state);
+    keys.retain(|key| after.is_none_or(|after| *key > after));
+    let more = keys.len() > page.rows;
+    keys.truncate(page.rows);
+    let cursor = keys.last().filter(|_| more).map(|(age, id)| format!("{age}/{id}"));
+    Ok(Listing { tasks: keys.iter().filter_map(|(_, id)| book.show(*id)).collect(), cursor })
+}
+
+fn parse_cursor(text: &str) -> Result<(u64, TaskId)> {
+    let bad = || Error::invalid("not a cursor");
+    let (age, id) = text.split_once('/').ok_or_else(bad)?;
+    Ok((age.parse().map_err(|_| bad())?, id.parse()?))
+}
+
+/// Where a task is, with what only that state knows.
+pub fn state_of(place: &book::Place) -> State {
+    match place {
+        book::Place::Scheduled(_) => State::Scheduled,
+        book::Place::Pending => State::Pending,
+        book::Place::Active(_) => State::Active,
+        book::Place::Retry(_) => State::Retry,
+        book::Place::Completed { .. } => State::Completed,
+        book::Place::Archived(..) => State::Archived,
+    }
+}

@@ -1,0 +1,222 @@
+//! Random histories: a broker and the model live through the same calls and must agree at every step.
+//!
+//! Both get the same sealed envelopes and read the same clock. Every delay is a whole number of seconds
+//! and every tick one millisecond more, so that no moment ever falls on the very end of a lease, a
+//! memory or a grace: which side that moment belongs to is the broker's choice.
+
+mod calls;
+mod census;
+mod invariant;
+mod run;
+
+use std::time::Duration;
+
+use oncue::broker::Lane;
+use oncue::state::Reason;
+use oncue::task::Due;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
+
+use crate::fixture::{Opener, START};
+
+/// Longest history, before the disturbances it does without are left out.
+const STEPS: usize = 72;
+
+/// One thing that happens. Numbers named `pick` choose, modulo, among what there is at that moment.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// A batch; with `lost` its reply is lost and it is sent again.
+    Enqueue { plans: Vec<Plan>, lost: bool },
+    /// A batch of the past is sent again.
+    RepeatBatch { pick: usize },
+    /// A batch over its limit.
+    Oversized { plan: Plan },
+    /// A worker claims; with `lost` it never hears the answer and retires its session.
+    Dequeue { hand: usize, max: usize, lane: Lane, limits: [usize; 4], lost: bool },
+    /// Any session of the past claims.
+    LateDequeue { pick: usize },
+    /// A session settles what it holds; with `lost` it does so twice.
+    Settle { pick: usize, deeds: Vec<(usize, Deed)>, lost: bool },
+    /// Any session settles any ticket there ever was.
+    Stray { pick: usize, ticket: usize, deed: Deed },
+    /// A session is closed; bit n of `known` says whether its n-th claim is known.
+    Retire { pick: usize, known: u8 },
+    /// Time's work is done in steps of `limit`.
+    Advance { limit: usize },
+    /// One sweep.
+    Reclaim { max: usize, known: u8 },
+    /// Sweeps until the gap guard is satisfied; sessions in `beating` live on.
+    Patrol { beating: u16 },
+    /// The sessions with these numbers, modulo 16, show that they live.
+    Beat { sessions: u16 },
+    /// Time passes.
+    Tick(Duration),
+}
+
+/// A task to be enqueued; with `again` the id of one there was, if there was any.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub kind: usize,
+    pub priority: u8,
+    pub due: Due,
+    pub remember: bool,
+    pub again: Option<usize>,
+}
+
+/// How a claim is settled, and the attempts its trail tells of from then on.
+#[derive(Clone, Copy, Debug)]
+pub struct Deed {
+    pub end: End,
+    pub trail: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    Complete { keep: Duration, result: bool },
+    Retry(Duration),
+    Snooze(Duration),
+    Release(Lane),
+    Archive(Reason),
+    Drop,
+}
+
+fn delay() -> impl Strategy<Value = Duration> {
+    select(vec![1u64, 1, 30, 30, 600, 7_200]).prop_map(Duration::from_secs)
+}
+
+fn due() -> impl Strategy<Value = Due> {
+    prop_oneof![
+        6 => Just(Due::Now),
+        2 => delay().prop_map(Due::In),
+        1 => delay().prop_map(|delay| Due::At(START.plus(delay))),
+    ]
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    let again = prop_oneof![3 => Just(None), 1 => (0..64usize).prop_map(Some)];
+    (0..4usize, 0..3u8, due(), any::<bool>(), again).prop_map(
+        |(kind, priority, due, remember, again)| Plan { kind, priority, due, remember, again },
+    )
+}
+
+fn lane() -> impl Strategy<Value = Lane> {
+    prop_oneof![2 => Just(Lane::Shared), 1 => Just(Lane::Alone)]
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let keep = prop_oneof![1 => Just(Duration::ZERO), 2 => delay()];
+    let end = prop_oneof![
+        3 => (keep, any::<bool>()).prop_map(|(keep, result)| End::Complete { keep, result }),
+        2 => delay().prop_map(End::Retry),
+        1 => delay().prop_map(End::Snooze),
+        3 => lane().prop_map(End::Release),
+        1 => select(Reason::ALL.to_vec()).prop_map(End::Archive),
+        1 => Just(End::Drop),
+    ];
+    (end, proptest::option::of(0..5u32)).prop_map(|(end, trail)| Deed { end, trail })
+}
+
+fn dequeue() -> impl Strategy<Value = Op> {
+    let max = prop_oneof![1..6usize, Just(1_000)];
+    let limits = [(); 4].map(|()| select(vec![0usize, 1, 9, 9]));
+    let lost = prop::bool::weighted(0.15);
+    (0..3usize, max, lane(), limits, lost).prop_map(|(hand, max, lane, limits, lost)| Op::Dequeue {
+        hand,
+        max,
+        lane,
+        limits,
+        lost,
+    })
+}
+
+fn tick() -> impl Strategy<Value = Op> {
+    let ms = prop_oneof![
+        4 => Just(1u64),
+        4 => Just(10_001),
+        4 => Just(31_001),
+        2 => Just(601_001),
+        1 => Just(3_601_001),
+        1 => Just(90_000_001),
+    ];
+    ms.prop_map(|ms| Op::Tick(Duration::from_millis(ms)))
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let lost = prop::bool::weighted(0.15);
+    let pick = 0..64usize;
+    let deeds = vec((0..8usize, deed()), 1..5);
+    let limit = select(vec![1usize, 2, 1_000]);
+    prop_oneof![
+        6 => (vec(plan(), 1..6), lost).prop_map(|(plans, lost)| Op::Enqueue { plans, lost }),
+        2 => pick.clone().prop_map(|pick| Op::RepeatBatch { pick }),
+        1 => plan().prop_map(|plan| Op::Oversized { plan }),
+        8 => dequeue(),
+        2 => pick.clone().prop_map(|pick| Op::LateDequeue { pick }),
+        8 => (pick.clone(), deeds, lost)
+            .prop_map(|(pick, deeds, lost)| Op::Settle { pick, deeds, lost }),
+        2 => (pick.clone(), pick.clone(), deed())
+            .prop_map(|(pick, ticket, deed)| Op::Stray { pick, ticket, deed }),
+        2 => (pick, any::<u8>()).prop_map(|(pick, known)| Op::Retire { pick, known }),
+        4 => limit.clone().prop_map(|limit| Op::Advance { limit }),
+        2 => (limit, any::<u8>())
+            .prop_map(|(limit, known)| Op::Reclaim { max: limit.min(500), known }),
+        2 => any::<u16>().prop_map(|beating| Op::Patrol { beating }),
+        2 => any::<u16>().prop_map(|sessions| Op::Beat { sessions }),
+        6 => tick(),
+    ]
+}
+
+/// Which bit of a history's mask lets this happen; the daily round of a task always may.
+fn disturbance(op: &Op) -> Option<u32> {
+    match op {
+        Op::RepeatBatch { .. } | Op::Oversized { .. } => Some(0),
+        Op::LateDequeue { .. } | Op::Retire { .. } => Some(1),
+        Op::Stray { .. } => Some(2),
+        Op::Reclaim { .. } | Op::Patrol { .. } => Some(3),
+        Op::Beat { .. } => Some(4),
+        _ => None,
+    }
+}
+
+/// Every history does without some of the disturbances, so that the others and the daily round meet in
+/// more ways than if everything happened everywhere.
+fn history(least: usize) -> impl Strategy<Value = Vec<Op>> {
+    (vec(op(), least..=STEPS), any::<u8>()).prop_map(|(mut ops, mask)| {
+        ops.retain(|op| disturbance(op).is_none_or(|bit| mask >> bit & 1 == 1));
+        ops
+    })
+}
+
+/// Lives through one history.
+pub fn replay(open: Opener<'_>, ops: &[Op]) -> Result<(), TestCaseError> {
+    let mut run = run::Run::new(open);
+    for (step, op) in ops.iter().enumerate() {
+        run.step(op)
+            .map_err(|breach| TestCaseError::fail(format!("step {step}, {op:?}: {breach}")))?;
+    }
+    run.finish().map_err(TestCaseError::fail)
+}
+
+/// Random histories; what fails is shrunk and kept in `proptest-regressions`.
+#[track_caller]
+pub fn check(open: Opener<'_>, cases: u32) {
+    let config = Config { cases, source_file: Some(file!()), ..Config::default() };
+    if let Err(failure) = TestRunner::new(config).run(&history(1), |ops| replay(open, &ops)) {
+        panic!("{failure}");
+    }
+}
+
+/// The same histories every time, unshrunk: the first breach among them, if any.
+#[cfg_attr(not(feature = "failpoints"), expect(dead_code, reason = "asked only about mutants"))]
+pub fn first_breach(open: Opener<'_>, cases: u32) -> Option<String> {
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+    let rng = TestRng::deterministic_rng(config.rng_algorithm);
+    let histories = history(STEPS / 2);
+    match TestRunner::new_with_rng(config, rng).run(&histories, |ops| replay(open, &ops)) {
+        Ok(()) => None,
+        Err(TestError::Fail(breach, _) | TestError::Abort(breach)) => Some(breach.to_string()),
+    }
+}

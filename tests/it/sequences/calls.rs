@@ -1,0 +1,280 @@
+//! The calls of a history, one by one: the broker answers first, the model must say the same.
+
+use oncue::broker::*;
+use oncue::clock::Timestamp;
+use oncue::queue::KindHash;
+use oncue::state::State;
+use oncue::task::TaskId;
+
+use super::census::claimed;
+use super::run::{KINDS_ASKED, Run, Sent, Verdict, agree, coded, ensure};
+use super::{Deed, End, Plan};
+use crate::fixture::*;
+use crate::model::{Book, Standing};
+
+impl Run {
+    pub fn enqueue_new(&mut self, plans: &[Plan], lost: bool) -> Verdict {
+        let tasks = plans.iter().map(|plan| self.seal(plan)).collect();
+        self.serial += 1;
+        let id = BatchId(u128::from(self.serial).to_be_bytes());
+        let batch = Batch { id, queue: self.bench.queue.clone(), tasks };
+        self.enqueue(&batch)?;
+        if lost {
+            self.enqueue(&batch)?;
+        }
+        let now = self.bench.now();
+        self.batches.push(Sent { batch, first: now, last: now });
+        Ok(())
+    }
+
+    pub fn seal(&mut self, plan: &Plan) -> NewTask {
+        let pick = plan.again.and_then(|pick| pick.checked_rem(self.tasks.len()));
+        let old = pick.map(|at| self.tasks[at].envelope.clone());
+        let certain = |id| self.book(|book| book.is_id_certain(id));
+        if let Some(envelope) = old.filter(|envelope| certain(envelope.id())) {
+            return NewTask { envelope, due: plan.due };
+        }
+        // Ids in no order, so that no broker gets away with sorting by them.
+        self.serial += 1;
+        let scattered =
+            u128::from(self.serial).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let spec = task(KINDS_ASKED[plan.kind])
+            .id(TaskId::from_bytes(scattered.to_be_bytes()))
+            .priority(plan.priority)
+            .remember(plan.remember)
+            .due(plan.due);
+        let task = spec.seal(&self.bench.queue, self.bench.now());
+        self.tasks.push(task.clone());
+        task
+    }
+
+    pub fn enqueue(&mut self, batch: &Batch) -> Verdict {
+        let theirs = coded(run(self.bench.broker.enqueue(batch.clone())));
+        let ours = coded(run(self.model.enqueue(batch.clone())));
+        agree("enqueue", &theirs, &ours)?;
+        self.refused = theirs.is_err();
+        let news = batch.tasks.iter().zip(theirs.unwrap_or_default());
+        for (task, _) in news.filter(|(_, what)| *what == Enqueued::Created) {
+            self.created += 1;
+            self.trails.remove(&task.envelope.id());
+        }
+        Ok(())
+    }
+
+    /// Between an hour after the first sending and one after the last, the contract leaves it open.
+    pub fn repeat(&mut self, pick: usize) -> Verdict {
+        let Some(at) = pick.checked_rem(self.batches.len()) else { return Ok(()) };
+        let (now, sent) = (self.bench.now(), &mut self.batches[at]);
+        let forgotten = now >= sent.last.plus(BATCH_MEMORY);
+        if now >= sent.first.plus(BATCH_MEMORY) && !forgotten {
+            return Ok(());
+        }
+        let book = |id| self.model.at(&self.bench.queue, |book| book.is_id_certain(id));
+        if !sent.batch.tasks.iter().all(|task| book(task.envelope.id())) {
+            return Ok(());
+        }
+        sent.last = now;
+        if forgotten {
+            sent.first = now;
+        }
+        let batch = sent.batch.clone();
+        self.enqueue(&batch)
+    }
+
+    pub fn oversize(&mut self, plan: Plan) -> Verdict {
+        let task = self.seal(&plan);
+        let tasks = vec![task; BATCH_TASKS_MAX + 1];
+        self.enqueue(&Batch { id: BatchId::fresh(), queue: self.bench.queue.clone(), tasks })
+    }
+
+    pub fn dequeue_by_hand(
+        &mut self,
+        hand: usize,
+        max: usize,
+        lane: Lane,
+        limits: [usize; 4],
+        lost: bool,
+    ) -> Verdict {
+        let session = self.hands[hand].clone();
+        let (held, forgotten) = self.book(|book| {
+            let known = book.desks.contains_key(&session.id);
+            (book.held(session.id), known && !book.is_remembered(session.id))
+        });
+        let kinds = KINDS_ASKED.map(KindHash::of).into_iter().zip(limits);
+        let accept = kinds.filter(|(_, limit)| *limit > 0).collect();
+        let ask = Ask { session: session.clone(), lease: LEASE, max, lane, accept };
+        let granted = !forgotten && self.dequeue(&ask)?;
+        if granted && lost {
+            self.retire(&session, &held)?;
+        }
+        if !granted || lost {
+            self.hands[hand] = self.open_session();
+        }
+        Ok(())
+    }
+
+    /// Whether the claim was granted.
+    pub fn dequeue(&mut self, ask: &Ask) -> Verdict<bool> {
+        let theirs = run(self.bench.broker.dequeue(ask.clone()));
+        let choice = theirs.as_ref().map_or(Vec::new(), |claims| ids(claims));
+        let choice = theirs.is_ok().then_some(&choice[..]);
+        let ours = self.book(|book| book.dequeue_as(ask, choice));
+        self.compare_claims("dequeue", theirs, ours)
+    }
+
+    pub fn compare_claims(
+        &mut self,
+        verb: &str,
+        theirs: oncue::Result<Vec<Claim>>,
+        ours: oncue::Result<Vec<Claim>>,
+    ) -> Verdict<bool> {
+        if let (Ok(theirs), Err(breach)) = (&theirs, &ours) {
+            return Err(format!("{verb}: {:?} is against the contract: {breach}", ids(theirs)));
+        }
+        self.refused = theirs.is_err();
+        self.claims.extend(theirs.iter().flatten().cloned());
+        let (theirs, ours) = (coded(theirs.map(claimed)), coded(ours.map(claimed)));
+        agree(verb, &theirs, &ours)?;
+        Ok(theirs.is_ok())
+    }
+
+    pub fn settle_held(&mut self, pick: usize, deeds: &[(usize, Deed)], lost: bool) -> Verdict {
+        let busy = |session: &&Session| !self.book(|book| book.held(session.id)).is_empty();
+        let busy: Vec<_> = self.sessions.iter().filter(busy).cloned().collect();
+        let Some(at) = pick.checked_rem(busy.len()) else { return Ok(()) };
+        let held = self.book(|book| book.held(busy[at].id));
+        let settlements: Vec<_> = deeds
+            .iter()
+            .filter_map(|(pick, deed)| {
+                let id = held[pick % held.len()];
+                let claim = self.claims.iter().rev().find(|claim| claim.id() == id)?;
+                Some(settlement(claim, *deed))
+            })
+            .collect();
+        self.settle(&busy[at], &settlements)?;
+        if lost && !self.refused && self.book(|book| book.is_certain(busy[at].id)) {
+            self.settle(&busy[at], &settlements)?;
+        }
+        Ok(())
+    }
+
+    pub fn stray(&mut self, pick: usize, ticket: usize, deed: Deed) -> Verdict {
+        let session = self.any_session(pick);
+        let Some(at) = ticket.checked_rem(self.claims.len()) else { return Ok(()) };
+        let certain = self.book(|book| book.is_certain(session.id));
+        let settlement = settlement(&self.claims[at], deed);
+        if certain { self.settle(&session, &[settlement]) } else { Ok(()) }
+    }
+
+    pub fn settle(&mut self, session: &Session, list: &[Settlement]) -> Verdict {
+        let theirs = coded(run(self.bench.broker.settle(session.clone(), list.to_vec())));
+        let ours = coded(run(self.model.settle(session.clone(), list.to_vec())));
+        agree("settle", &theirs, &ours)?;
+        self.refused = theirs.is_err();
+        let answers = list.iter().zip(theirs.unwrap_or_default());
+        for (settlement, _) in answers.filter(|(_, what)| *what == Settled::Done) {
+            self.ended += usize::from(settlement.order.leads_to().is_none());
+            if let Some(trail) = &settlement.trail {
+                self.trails.insert(settlement.ticket.id, trail.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a session that is forgotten or dead the contract says no more than that it is harmless.
+    pub fn retire(&mut self, session: &Session, known: &[TaskId]) -> Verdict {
+        let (standing, forgotten) = self.book(|book| {
+            let standing = book.standing(session.id);
+            (standing, standing == Standing::Unknown && book.desks.contains_key(&session.id))
+        });
+        if forgotten {
+            return Ok(());
+        }
+        let theirs = coded(run(self.bench.broker.retire(session.clone(), known.to_vec())));
+        let ours = coded(run(self.model.retire(session.clone(), known.to_vec())));
+        match theirs {
+            Err(code) if standing == Standing::Dead => agree("retire", &code, &"fenced".to_owned()),
+            theirs => agree("retire", &theirs, &ours),
+        }
+    }
+
+    /// `next` may or may not heed the ends of retentions.
+    pub fn advance(&mut self, limit: usize) -> Verdict {
+        let mut sum = (0, 0);
+        let last = loop {
+            let reply = run(self.bench.broker.advance(self.bench.queue.clone(), limit));
+            let step = coded(reply)?;
+            let count = step.moved + step.expired;
+            let right = if step.more { count == limit } else { count <= limit };
+            ensure(right, || format!("advance by {limit} answers {step:?}"))?;
+            sum = (sum.0 + step.moved, sum.1 + step.expired);
+            if !step.more {
+                break step;
+            }
+        };
+        self.ended += sum.1;
+        let ours = self.book(|book| book.advance(usize::MAX));
+        agree("advance", &sum, &(ours.moved, ours.expired))?;
+        let kept =
+            self.book(|book| book.sorted(State::Completed).first().map(|(at, _)| Timestamp(*at)));
+        let heeding = ours.next.into_iter().chain(kept).min();
+        let right = last.next == ours.next || last.next == heeding;
+        ensure(right, || format!("next is {:?}, not {:?} or {heeding:?}", last.next, ours.next))
+    }
+
+    pub fn reclaim(&mut self, max: usize, known: u8) -> Verdict {
+        let session = self.bench.session();
+        let bit = |(n, kind): (usize, &&str)| (known >> n & 1 == 1).then(|| KindHash::of(kind));
+        let known = KINDS_ASKED.iter().enumerate().filter_map(bit).collect();
+        let sweep = Sweep { max, known, ..self.bench.sweep(&session) };
+        let theirs = run(self.bench.broker.reclaim(sweep.clone()));
+        let pick = |claim: &Claim| (claim.id(), claim.cause);
+        let choice: Option<Vec<_>> =
+            theirs.as_ref().ok().map(|claims| claims.iter().map(pick).collect());
+        let ours = self.book(|book| book.reclaim_as(&sweep, choice.as_deref()));
+        // A sweep that takes nothing need not open its session: nobody asks about it again.
+        if theirs.as_ref().is_ok_and(|claims| !claims.is_empty()) {
+            self.sessions.push(session);
+        }
+        self.compare_claims("reclaim", theirs, ours).map(drop)
+    }
+
+    /// Whether a retired session that holds nothing is gone is the broker's affair: it is not named.
+    pub fn beat(&mut self, mask: u16) -> Verdict {
+        let closed = |book: &Book, id| {
+            let retired = book.desks.get(&id).is_some_and(|desk| desk.retired.is_some());
+            retired && book.held(id).is_empty()
+        };
+        let named = |(n, session): (usize, &Session)| {
+            let chosen = mask >> (n % 16) & 1 == 1;
+            (chosen && !self.book(|book| closed(book, session.id))).then(|| session.clone())
+        };
+        let sessions: Vec<_> = self.sessions.iter().enumerate().filter_map(named).collect();
+        let beat = Beat { sessions, lease: LEASE };
+        let lost = |reply: oncue::Result<Beaten>| {
+            coded(reply).map(|beaten| {
+                let mut lost = beaten.lost;
+                lost.sort();
+                lost
+            })
+        };
+        let theirs = lost(run(self.bench.broker.beat(beat.clone())));
+        agree("beat", &theirs, &lost(run(self.model.beat(beat))))
+    }
+}
+
+fn settlement(claim: &Claim, deed: Deed) -> Settlement {
+    let order = match deed.end {
+        End::Complete { keep, result } => {
+            let sealed =
+                || (claim.trail.attempts, result_of(claim, claim.trail.attempts, b"\"ok\""));
+            Order::Complete { keep, result: result.then(sealed) }
+        }
+        End::Retry(after) => Order::Retry { after },
+        End::Snooze(after) => Order::Snooze { after },
+        End::Release(lane) => Order::Release { lane },
+        End::Archive(reason) => Order::Archive { reason },
+        End::Drop => Order::Drop,
+    };
+    Settlement { trail: deed.trail.map(trail), ..Settlement::new(claim.ticket, order) }
+}
