@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use super::fault::Step;
 use super::forget;
 use super::place::Place;
-use super::task::{Going, count, go, ms, time};
+use super::task::{Going, go, ms, time};
 use super::txn::{Txn, mutant};
 use crate::broker::{Advanced, Wake};
 use crate::clock::Timestamp;
@@ -23,7 +23,7 @@ pub(super) const NEXT: &str = "SELECT at FROM oncue_task INDEXED BY oncue_task_a
     WHERE queue = ?1 AND state = ?2 AND at IS NOT NULL ORDER BY at LIMIT 1";
 pub(super) const DUE: &str =
     "SELECT row, at, place, id, marks, since FROM oncue_task INDEXED BY oncue_task_at
-    WHERE queue = ?1 AND state = ?2 AND at <= ?3 ORDER BY at, row LIMIT ?4 + 0";
+    WHERE queue = ?1 AND state = ?2 AND at <= ?3 ORDER BY at, row";
 pub(super) const READY: &str =
     "UPDATE oncue_task SET state = 1, at = NULL, since = ?2, place = ?3 WHERE row = ?1";
 
@@ -75,7 +75,7 @@ struct Due {
 
 fn due(tx: &Txn<'_>, queue: i64, state: State, horizon: i64, limit: usize) -> Step<Vec<Due>> {
     let mut query = tx.conn.prepare_cached(DUE)?;
-    let due = query.query_map(params![queue, state.code(), horizon, count(limit)], |row| {
+    let due = query.query_map(params![queue, state.code(), horizon], |row| {
         Ok(Due {
             row: row.get(0)?,
             at: row.get(1)?,
@@ -85,7 +85,7 @@ fn due(tx: &Txn<'_>, queue: i64, state: State, horizon: i64, limit: usize) -> St
             since: row.get(5)?,
         })
     })?;
-    Ok(due.collect::<Result<_, _>>()?)
+    Ok(due.take(limit).collect::<Result<_, _>>()?)
 }
 
 fn make_ready(tx: &mut Txn<'_>, queue: i64, horizon: i64, limit: usize) -> Step<usize> {

@@ -6,11 +6,11 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet, VecDeque};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::fault::Step;
 use super::place::Place;
-use super::task::{count, kind_number};
+use super::task::kind_number;
 use super::txn::{Txn, mutant};
 use crate::broker::{Ask, Lane};
 use crate::clock::Timestamp;
@@ -20,19 +20,19 @@ const GROUPS_MAX: usize = 4_096;
 /// Released tasks are sorted by their place, not by the time of their release: a walk looks at this many.
 const RELEASED_LOOK: usize = 1_000;
 
-// Limits are sums: a bare parameter there makes SQLite plan the query anew each time.
+// No limits here: a parameter there makes SQLite plan the query anew each time. Who has enough stops.
 pub(super) const FIRST: &str = "SELECT row, place FROM oncue_task INDEXED BY oncue_task_pending
-    WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place > ?4 ORDER BY place LIMIT ?5 + 0";
+    WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place > ?4 ORDER BY place";
 #[cfg(feature = "failpoints")]
 const LAST: &str = "SELECT row, place FROM oncue_task INDEXED BY oncue_task_pending
-    WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place < -?4 ORDER BY place DESC LIMIT ?5 + 0";
+    WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place < -?4 ORDER BY place DESC";
 pub(super) const GROUP: &str =
     "SELECT lane, kind, place FROM oncue_task INDEXED BY oncue_task_pending
     WHERE state = 1 AND queue = ?1 AND (lane, kind, place) > (?2, ?3, ?4)
     ORDER BY lane, kind, place LIMIT 1";
 pub(super) const SINCE: &str = "SELECT row, since FROM oncue_task INDEXED BY oncue_task_pending
     WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place BETWEEN ?4 AND ?5
-    ORDER BY place LIMIT ?6 + 0";
+    ORDER BY place";
 
 /// A lane as it is stored.
 pub(super) fn lane_number(lane: Lane) -> i64 {
@@ -55,26 +55,34 @@ struct Line {
 }
 
 impl Line {
-    fn read(&mut self, tx: &Txn<'_>, queue: i64, piece: usize) -> Step<()> {
-        let limit = count(piece.min(self.left));
-        #[cfg(feature = "failpoints")]
-        if mutant!(tx, LastInFirstOut) {
-            let mut query = tx.conn.prepare_cached(LAST)?;
-            let mut rows = query.query([queue, self.lane, self.kind, self.after, limit])?;
-            while let Some(row) = rows.next()? {
-                let place: i64 = row.get(1)?;
-                self.after = -place;
-                self.read.push_back((row.get(0)?, -place));
-            }
-            return Ok(());
-        }
-        let mut query = tx.conn.prepare_cached(FIRST)?;
-        let mut rows = query.query([queue, self.lane, self.kind, self.after, limit])?;
-        while let Some(row) = rows.next()? {
-            self.after = row.get(1)?;
+    /// Reads on, `front` being the query [`FIRST`].
+    fn read(&mut self, front: &mut Front<'_>, queue: i64, piece: usize) -> Step<()> {
+        let limit = piece.min(self.left);
+        let mut rows = front.query.query([queue, self.lane, self.kind, self.after])?;
+        while self.read.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            self.after = front.sign * row.get::<_, i64>(1)?;
             self.read.push_back((row.get(0)?, self.after));
         }
         Ok(())
+    }
+}
+
+/// The query for the front of a line. One for all lines of a call: coming from the cache it is planned anew.
+struct Front<'c> {
+    query: CachedStatement<'c>,
+    /// Places count backwards if the last come first.
+    sign: i64,
+}
+
+impl<'c> Front<'c> {
+    fn new(tx: &Txn<'c>) -> Step<Self> {
+        #[cfg(feature = "failpoints")]
+        if mutant!(tx, LastInFirstOut) {
+            return Ok(Self { query: tx.conn.prepare_cached(LAST)?, sign: -1 });
+        }
+        Ok(Self { query: tx.conn.prepare_cached(FIRST)?, sign: 1 })
     }
 }
 
@@ -101,8 +109,9 @@ fn lines(tx: &Txn<'_>, queue: i64, ask: &Ask) -> Step<Vec<Line>> {
 
 /// Whether there is anything to claim.
 pub(super) fn is_empty(tx: &Txn<'_>, queue: i64, ask: &Ask) -> Step<bool> {
+    let mut front = Front::new(tx)?;
     for mut line in lines(tx, queue, ask)? {
-        line.read(tx, queue, 1)?;
+        line.read(&mut front, queue, 1)?;
         if !line.read.is_empty() {
             return Ok(ask.max == 0);
         }
@@ -114,9 +123,10 @@ pub(super) fn is_empty(tx: &Txn<'_>, queue: i64, ask: &Ask) -> Step<bool> {
 pub(super) fn first(tx: &Txn<'_>, queue: i64, ask: &Ask) -> Step<Vec<i64>> {
     let mut lines = lines(tx, queue, ask)?;
     let piece = ask.max / lines.len().max(1) + 1;
+    let mut front = Front::new(tx)?;
     let mut fronts = BinaryHeap::new();
     for (index, line) in lines.iter_mut().enumerate() {
-        line.read(tx, queue, piece)?;
+        line.read(&mut front, queue, piece)?;
         fronts.extend(line.read.front().map(|(_, place)| Reverse((*place, index))));
     }
     let mut rows = Vec::with_capacity(ask.max);
@@ -127,7 +137,7 @@ pub(super) fn first(tx: &Txn<'_>, queue: i64, ask: &Ask) -> Step<Vec<i64>> {
         rows.extend(line.read.pop_front().map(|(row, _)| row));
         line.left -= 1;
         if line.read.is_empty() && line.left > 0 {
-            line.read(tx, queue, piece)?;
+            line.read(&mut front, queue, piece)?;
         }
         fronts.extend(line.read.front().map(|(_, place)| Reverse((*place, index))));
     }
@@ -142,26 +152,37 @@ struct Group {
 }
 
 impl Group {
+    fn end(&self) -> (i64, i64, i64) {
+        (self.lane, self.kind, self.first.end_of_group().0)
+    }
+}
+
+/// Goes from group to group.
+struct Walk<'c> {
+    queue: i64,
+    groups: CachedStatement<'c>,
+    rows: CachedStatement<'c>,
+}
+
+impl<'c> Walk<'c> {
+    fn new(conn: &'c Connection, queue: i64) -> Step<Self> {
+        Ok(Self { queue, groups: conn.prepare_cached(GROUP)?, rows: conn.prepare_cached(SINCE)? })
+    }
+
     /// The first group after a key.
-    fn after(conn: &Connection, queue: i64, key: (i64, i64, i64)) -> Step<Option<Self>> {
-        let mut query = conn.prepare_cached(GROUP)?;
-        let group = query.query_row([queue, key.0, key.1, key.2], |row| {
-            Ok(Self { lane: row.get(0)?, kind: row.get(1)?, first: Place(row.get(2)?) })
+    fn after(&mut self, key: (i64, i64, i64)) -> Step<Option<Group>> {
+        let group = self.groups.query_row([self.queue, key.0, key.1, key.2], |row| {
+            Ok(Group { lane: row.get(0)?, kind: row.get(1)?, first: Place(row.get(2)?) })
         });
         Ok(group.optional()?)
     }
 
-    /// The first rows of the group and since when they are pending.
-    fn rows(&self, conn: &Connection, queue: i64, limit: usize) -> Step<Vec<(i64, i64)>> {
-        let mut query = conn.prepare_cached(SINCE)?;
-        let end = self.first.end_of_group();
-        let keys = [queue, self.lane, self.kind, self.first.0, end.0, count(limit)];
-        let rows = query.query_map(keys, |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    fn end(&self) -> (i64, i64, i64) {
-        (self.lane, self.kind, self.first.end_of_group().0)
+    /// The first rows of a group and since when they are pending.
+    fn rows(&mut self, group: &Group, limit: usize) -> Step<Vec<(i64, i64)>> {
+        let (lane, kind, end) = group.end();
+        let keys = [self.queue, lane, kind, group.first.0, end];
+        let rows = self.rows.query_map(keys, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.take(limit).collect::<Result<_, _>>()?)
     }
 }
 
@@ -169,12 +190,13 @@ const START: (i64, i64, i64) = (-1, 0, 0);
 
 /// When the longest waiting pending task became pending.
 pub(super) fn oldest(conn: &Connection, queue: i64) -> Step<Option<i64>> {
+    let mut walk = Walk::new(conn, queue)?;
     let (mut oldest, mut key) = (None, START);
     for _ in 0..GROUPS_MAX {
-        let Some(group) = Group::after(conn, queue, key)? else { break };
+        let Some(group) = walk.after(key)? else { break };
         key = group.end();
         let look = if group.first.is_fresh() { 1 } else { RELEASED_LOOK };
-        let least = group.rows(conn, queue, look)?.into_iter().map(|(_, since)| since).min();
+        let least = walk.rows(&group, look)?.into_iter().map(|(_, since)| since).min();
         oldest = oldest.into_iter().chain(least).min();
     }
     Ok(oldest)
@@ -189,12 +211,13 @@ pub(super) fn overdue(
     max: usize,
 ) -> Step<Vec<i64>> {
     let cutoff = super::task::ms(cutoff);
+    let mut walk = Walk::new(tx.conn, queue)?;
     let (mut rows, mut key) = (Vec::new(), START);
     for _ in 0..GROUPS_MAX {
         if rows.len() >= max {
             break;
         }
-        let Some(group) = Group::after(tx.conn, queue, key)? else { break };
+        let Some(group) = walk.after(key)? else { break };
         if known.contains(&group.kind) {
             key = (group.lane, group.kind, i64::MAX);
             continue;
@@ -202,7 +225,7 @@ pub(super) fn overdue(
         key = group.end();
         let room = max - rows.len();
         let look = if group.first.is_fresh() { room } else { RELEASED_LOOK };
-        let overdue = group.rows(tx.conn, queue, look)?.into_iter();
+        let overdue = walk.rows(&group, look)?.into_iter();
         rows.extend(overdue.filter(|(_, since)| *since <= cutoff).take(room).map(|(row, _)| row));
     }
     Ok(rows)

@@ -12,7 +12,7 @@ use super::dequeue::{Taken, hold};
 use super::fault::Step;
 use super::line;
 use super::session::{self, Status};
-use super::task::{count, kind_number, ms, time};
+use super::task::{kind_number, ms, time};
 use super::txn::{Txn, mutant};
 use crate::broker::{Cause, Claim, SESSION_MEMORY, SWEEP_MAX, Sweep};
 use crate::clock::Timestamp;
@@ -27,10 +27,10 @@ const TICK_PART: u32 = 4;
 const TICK_READ: &str = "SELECT tick, guard FROM oncue_queue WHERE row = ?1";
 const TICK_WRITE: &str = "UPDATE oncue_queue SET tick = ?2, guard = ?3 WHERE row = ?1";
 pub(super) const EXPIRED: &str = "SELECT row FROM oncue_session
-    WHERE queue = ?1 AND status IN (0, 1) AND expires <= ?2 AND row <> ?3 LIMIT ?4 + 0";
-pub(super) const DEAD: &str =
-    "SELECT row FROM oncue_session WHERE queue = ?1 AND status = ?2 LIMIT ?3 + 0";
-pub(super) const HELD: &str = "SELECT row FROM oncue_task INDEXED BY oncue_task_held WHERE session = ?1 ORDER BY row LIMIT ?2 + 0";
+    WHERE queue = ?1 AND status IN (0, 1) AND expires <= ?2 AND row <> ?3";
+pub(super) const DEAD: &str = "SELECT row FROM oncue_session WHERE queue = ?1 AND status = ?2";
+pub(super) const HELD: &str =
+    "SELECT row FROM oncue_task INDEXED BY oncue_task_held WHERE session = ?1 ORDER BY row";
 
 /// Checks what can be checked without the database.
 pub(super) fn check(sweep: &Sweep) -> Result<()> {
@@ -73,15 +73,14 @@ pub(super) fn reclaim(tx: &mut Txn<'_>, sweep: &Sweep) -> Step<Option<Vec<Claim>
 fn expired(tx: &Txn<'_>, queue: i64, own: i64) -> Step<Vec<i64>> {
     let horizon = if mutant!(tx, ReclaimAlive) { i64::MAX } else { ms(tx.now()) };
     let mut query = tx.conn.prepare_cached(EXPIRED)?;
-    let rows = query.query_map([queue, horizon, own, count(KILL_MAX)], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let rows = query.query_map([queue, horizon, own], |row| row.get(0))?;
+    Ok(rows.take(KILL_MAX).collect::<Result<_, _>>()?)
 }
 
 fn dead(tx: &Txn<'_>, queue: i64, limit: usize) -> Step<Vec<i64>> {
     let mut query = tx.conn.prepare_cached(DEAD)?;
-    let rows =
-        query.query_map(params![queue, Status::Dead as i64, count(limit)], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let rows = query.query_map(params![queue, Status::Dead as i64], |row| row.get(0))?;
+    Ok(rows.take(limit).collect::<Result<_, _>>()?)
 }
 
 /// What dead sessions held becomes the sweeper's; those that hold nothing more are buried.
@@ -98,7 +97,7 @@ fn take_over(
         let mut held = tx.conn.prepare_cached(HELD)?;
         // One more than there is room for tells whether some are left.
         let held: Vec<i64> =
-            held.query_map([row, count(room + 1)], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            held.query_map([row], |row| row.get(0))?.take(room + 1).collect::<Result<_, _>>()?;
         let taken = hold(tx, &held[..held.len().min(room)], queue, session, Cause::Lost)?;
         let is_empty = held.len() <= room && taken.fault.is_none();
         all.add(taken);

@@ -11,8 +11,7 @@ use crate::broker::{Beat, Beaten, Session};
 use crate::clock::Timestamp;
 use crate::error::Error;
 
-pub(super) const FIND: &str = "SELECT s.row, s.status, s.expires, q.name, s.queue
-    FROM oncue_session s JOIN oncue_queue q ON q.row = s.queue WHERE s.id = ?1";
+pub(super) const FIND: &str = "SELECT row, status, expires, queue FROM oncue_session WHERE id = ?1";
 const NEW: &str = "INSERT INTO oncue_session (id, queue, status, expires) VALUES (?1, ?2, ?3, ?4)";
 const SET: &str = "UPDATE oncue_session SET status = ?2, expires = ?3 WHERE row = ?1";
 
@@ -45,7 +44,8 @@ pub(super) struct Known {
 }
 
 /// Finds a session. At another queue than its own it is refused.
-pub(super) fn find(tx: &Txn<'_>, session: &Session) -> Step<Option<Known>> {
+pub(super) fn find(tx: &mut Txn<'_>, session: &Session) -> Step<Option<Known>> {
+    let here = tx.queue(&session.queue)?;
     let mut query = tx.conn.prepare_cached(FIND)?;
     let found = query
         .query_row([session.id.0], |row| {
@@ -55,15 +55,15 @@ pub(super) fn find(tx: &Txn<'_>, session: &Session) -> Step<Option<Known>> {
                 2 => Status::Dead,
                 _ => Status::Buried,
             };
-            let here = row.get_ref(3)?.as_str()? == session.queue.as_str();
-            let (row, queue, expires) = (row.get(0)?, row.get(4)?, time(row.get(2)?));
-            Ok((here, Known { row, queue, status, expires }))
+            let (row, expires, queue) = (row.get(0)?, time(row.get(2)?), row.get(3)?);
+            Ok(Known { row, queue, status, expires })
         })
         .optional()?;
     match found {
-        Some((false, _)) => Err(Error::fenced("this session lives at another queue").into()),
-        Some((true, known)) => Ok(Some(known)),
-        None => Ok(None),
+        Some(known) if here != Some(known.queue) => {
+            Err(Error::fenced("this session lives at another queue").into())
+        }
+        found => Ok(found),
     }
 }
 
@@ -95,7 +95,7 @@ pub(super) fn enter(
 }
 
 /// The row of a session that may settle. One that expired may, until it is killed: its claims are its own.
-pub(super) fn settler(tx: &Txn<'_>, session: &Session) -> Step<Known> {
+pub(super) fn settler(tx: &mut Txn<'_>, session: &Session) -> Step<Known> {
     match find(tx, session)? {
         Some(known) if !known.status.is_dead() || mutant!(tx, SettleDead) => Ok(known),
         Some(_) => Err(Error::fenced("this session is dead; its claims belong to others").into()),
