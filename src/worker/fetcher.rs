@@ -121,7 +121,7 @@ impl Desk {
     /// Asks every queue once, in this order; in a strict lane a later queue only while all before it are
     /// empty.
     async fn round(&mut self, queues: &[QueueName], strict: bool) -> Round {
-        let mut limited = false;
+        let (mut limited, mut more) = (false, false);
         for queue in queues {
             let room = self.room();
             limited |= room.limited;
@@ -129,13 +129,20 @@ impl Desk {
                 return Round::Full;
             }
             if !room.accept.is_empty() {
+                let asked = room.free;
                 let claimed = self.claim(queue, room).await;
                 if strict && claimed > 0 {
                     return Round::More;
                 }
+                // All that was asked for came: no wake-up tells of what is left.
+                more |= claimed == asked;
             }
         }
-        if self.slots.free() == 0 { Round::Full } else { Round::Dry { limited } }
+        match self.slots.free() {
+            0 => Round::Full,
+            _ if more => Round::More,
+            _ => Round::Dry { limited },
+        }
     }
 
     /// Claims from one queue and hands on what it got; answers how much.
