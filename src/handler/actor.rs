@@ -109,6 +109,7 @@ async fn keep_alive<A: Actor<Context = Context<A>>>(
         let ended = match std::panic::catch_unwind(AssertUnwindSafe(|| factory())) {
             Ok(actor) => {
                 surroundings.up.store(true, Ordering::Release);
+                (surroundings.ready)();
                 live(actor, &runner).await
             }
             Err(panic) => panic::text(panic),

@@ -47,6 +47,8 @@ pub(crate) struct Surroundings {
     pub(crate) threads: Arc<tokio::sync::Semaphore>,
     /// Whether this runner takes tasks.
     pub(crate) up: Arc<AtomicBool>,
+    /// Called when this runner takes tasks again.
+    pub(crate) ready: Arc<dyn Fn() + Send + Sync>,
     /// Told when a handler actor is restarted: its kind and why.
     pub(crate) restarted: Restarted,
 }

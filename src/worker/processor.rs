@@ -72,8 +72,11 @@ impl Actor for Processor {
     fn started(&mut self, _: &mut Self::Context) {
         if let Some(route) = self.shared.routes.get(self.kind) {
             self.place.up.store(true, Ordering::Release);
-            let shared = self.shared.clone();
+            let (shared, lanes) = (self.shared.clone(), self.shared.clone());
+            // A Fetcher that found nobody up waits for room, not for tasks.
+            let ready = move || lanes.lanes.iter().for_each(|lane| lane.slots.nudge());
             let surroundings = Surroundings {
+                ready: Arc::new(ready),
                 threads: self.shared.threads.clone(),
                 up: self.place.up.clone(),
                 restarted: Arc::new(move |kind, why| {
@@ -81,6 +84,7 @@ impl Actor for Processor {
                 }),
             };
             self.runner = Some(route.factory.make(&route.kind, &surroundings));
+            (surroundings.ready)();
         }
     }
 }

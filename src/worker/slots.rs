@@ -87,6 +87,11 @@ impl Slots {
         Slot { slots: self.clone(), kind }
     }
 
+    /// There is room where there was none: a place for a kind came up.
+    pub(crate) fn nudge(&self) {
+        self.freed.notify_one();
+    }
+
     /// Ends when a slot was given back.
     pub(crate) async fn freed(&self) {
         self.freed.notified().await;
