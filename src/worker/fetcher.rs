@@ -33,10 +33,10 @@ impl Actor for Fetcher {
             actix_rt::spawn(turn.retire(self.0.broker.clone(), self.0.config.lease));
         }
         for lane in 0..self.0.lanes.len() {
-            let claiming = claim_shared(self.0.clone(), lane);
+            let claiming = forever(claim_shared(self.0.clone(), lane));
             context.spawn(claiming.into_actor(self).map(|(), _, _| ()));
         }
-        let claiming = claim_alone(self.0.clone());
+        let claiming = forever(claim_alone(self.0.clone()));
         context.spawn(claiming.into_actor(self).map(|(), _, _| ()));
     }
 }
@@ -49,6 +49,12 @@ enum Round {
     More,
     /// Nothing more to claim; `limited`: of the kinds that have room.
     Dry { limited: bool },
+}
+
+/// A quiet Fetcher stays until it is stopped: an end of its own would count as a death.
+async fn forever(claiming: impl Future<Output = ()>) {
+    claiming.await;
+    std::future::pending().await
 }
 
 /// The claims of one lane, until the worker is quiet.
