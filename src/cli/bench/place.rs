@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use oncue::connect::key_path;
+use oncue::seal::{KeySource, Keyring};
 use oncue::{Client, Connect, Error, Result};
+use zeroize::Zeroizing;
 
 use super::QUEUE;
 
@@ -16,9 +17,18 @@ pub(super) struct Place {
     url: String,
     /// None for a broker without a file.
     file: Option<PathBuf>,
-    /// Whether the file is the bench's own.
-    own: bool,
+    /// The keyring of the bench's own file, as text; it is never written. None for a broker that was named.
+    own: Option<Zeroizing<String>>,
 }
+
+impl KeySource for OwnKeys {
+    fn load(&self) -> Result<Keyring> {
+        Keyring::parse(&self.0)
+    }
+}
+
+/// The same keys each time the bench opens its own file.
+struct OwnKeys(Zeroizing<String>);
 
 impl Place {
     /// The broker named, else a file in the current directory.
@@ -28,18 +38,24 @@ impl Place {
                 url.strip_prefix("sqlite:").map(|rest| rest.split('?').next().unwrap_or(rest));
             let file = file.map(|path| path.strip_prefix("//").unwrap_or(path));
             let file = file.filter(|path| *path != ":memory:").map(PathBuf::from);
-            return Ok(Self { url: url.to_owned(), file, own: false });
+            return Ok(Self { url: url.to_owned(), file, own: None });
         }
         let name = format!("oncue-bench-{}.db", std::process::id());
         let file = PathBuf::from(&name);
         if file.symlink_metadata().is_ok() {
             return Err(Error::refused(format!("{name} exists; remove it")));
         }
-        Ok(Self { url: format!("sqlite:{name}"), file: Some(file), own: true })
+        let own = Some(Keyring::generate()?.to_text());
+        Ok(Self { url: format!("sqlite:{name}"), file: Some(file), own })
     }
 
     pub(super) async fn client(&self) -> Result<Client> {
-        Client::open(Connect::new(&self.url)).await
+        let connect = Connect::new(&self.url);
+        Client::open(match &self.own {
+            Some(text) => connect.keys(OwnKeys(text.clone())),
+            None => connect,
+        })
+        .await
     }
 
     /// Whether everything is gone with the last handle.
@@ -66,7 +82,7 @@ impl Place {
         self.file.as_ref().map(|_| sizes.map(|meta| meta.len()).sum())
     }
 
-    /// The file, its log, its shared memory, its key.
+    /// The file, its log, its shared memory.
     fn files(&self) -> Vec<PathBuf> {
         let Some(file) = &self.file else { return Vec::new() };
         let beside = |end: &str| {
@@ -74,7 +90,7 @@ impl Place {
             path.push(end);
             PathBuf::from(path)
         };
-        vec![file.clone(), beside("-wal"), beside("-shm"), key_path(file)]
+        vec![file.clone(), beside("-wal"), beside("-shm")]
     }
 
     /// Waits until the last handle is closed. Another process may have the file open: then its log counts.
@@ -90,7 +106,7 @@ impl Place {
 
     /// Removes the bench's own file.
     pub(super) async fn remove(&self) {
-        if self.own {
+        if self.own.is_some() {
             self.closed().await;
             // What is not there needs no removing.
             self.files().into_iter().for_each(|file| drop(std::fs::remove_file(file)));
