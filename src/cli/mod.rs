@@ -5,6 +5,7 @@
 
 mod bench;
 mod demo;
+mod file;
 mod key;
 mod output;
 mod pickup;

@@ -131,7 +131,7 @@ fn a_file_that_is_gone_or_closed_is_archived_and_not_lost() {
     fs::create_dir(&tree).expect("folder");
     let closed = tree.join("closed");
     fs::write(&closed, "x").expect("file");
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).expect("chmod");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("chmod");
     // Who is root reads it all the same.
     let unreadable = u64::from(fs::File::open(&closed).is_err());
     let told = answer(&oncue(folder.path(), &["demo", "--dir", "tree", "--json"]));

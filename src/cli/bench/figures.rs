@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::cli::output::table;
+use crate::cli::output::pairs;
 
 /// The figures of one run.
 #[derive(Serialize)]
@@ -40,10 +40,9 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = table(["", ""]);
         let us = |time: Option<u64>| time.map_or("-".to_owned(), |us| format!("{us} us"));
         let bytes = self.bytes_per_pending_task;
-        for (name, value) in [
+        let table = pairs([
             ("enqueue, one a call, 64 under way", format!("{:.0}/s", self.enqueue_single_per_s)),
             ("enqueue, 1000 a call", format!("{:.0}/s", self.enqueue_bulk_per_s)),
             ("drain", format!("{:.0}/s", self.drain_per_s)),
@@ -53,9 +52,7 @@ impl fmt::Display for Figures {
             ("file a pending task", bytes.map_or("-".to_owned(), |b| format!("{b:.0} bytes"))),
             ("lost", self.lost.to_string()),
             ("duplicates", self.duplicates.to_string()),
-        ] {
-            table.add_row([name.to_owned(), value]);
-        }
+        ]);
         table.fmt(f)
     }
 }

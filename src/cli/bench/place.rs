@@ -1,22 +1,17 @@
 //! The broker a bench works on: one that was named, or a file of its own.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use oncue::seal::{KeySource, Keyring};
 use oncue::{Client, Connect, Error, Result};
 use zeroize::Zeroizing;
 
 use super::QUEUE;
-
-/// How long the last handle to a file may take to close, which checkpoints its log.
-const CLOSING: Duration = Duration::from_secs(2);
+use crate::cli::file::DatabaseFile;
 
 /// Where the bench takes place.
 pub(super) struct Place {
     url: String,
     /// None for a broker without a file.
-    file: Option<PathBuf>,
+    file: Option<DatabaseFile>,
     /// The keyring of the bench's own file, as text; it is never written. None for a broker that was named.
     own: Option<Zeroizing<String>>,
 }
@@ -37,12 +32,12 @@ impl Place {
             let file =
                 url.strip_prefix("sqlite:").map(|rest| rest.split('?').next().unwrap_or(rest));
             let file = file.map(|path| path.strip_prefix("//").unwrap_or(path));
-            let file = file.filter(|path| *path != ":memory:").map(PathBuf::from);
+            let file = file.filter(|path| *path != ":memory:").map(DatabaseFile::new);
             return Ok(Self { url: url.to_owned(), file, own: None });
         }
         let name = format!("oncue-bench-{}.db", std::process::id());
-        let file = PathBuf::from(&name);
-        if file.symlink_metadata().is_ok() {
+        let file = DatabaseFile::new(&name);
+        if file.path().symlink_metadata().is_ok() {
             return Err(Error::refused(format!("{name} exists; remove it")));
         }
         let own = Some(Keyring::generate()?.to_text());
@@ -75,41 +70,18 @@ impl Place {
         }
     }
 
-    /// Size of the file and its log, once nobody here has it open.
+    /// Size of the file, once nobody here has it open.
     pub(super) async fn size(&self) -> Option<u64> {
-        self.closed().await;
-        let sizes = self.files().into_iter().take(2).filter_map(|file| file.metadata().ok());
-        self.file.as_ref().map(|_| sizes.map(|meta| meta.len()).sum())
-    }
-
-    /// The file, its log, its shared memory.
-    fn files(&self) -> Vec<PathBuf> {
-        let Some(file) = &self.file else { return Vec::new() };
-        let beside = |end: &str| {
-            let mut path = file.clone().into_os_string();
-            path.push(end);
-            PathBuf::from(path)
-        };
-        vec![file.clone(), beside("-wal"), beside("-shm")]
-    }
-
-    /// Waits until the last handle is closed. Another process may have the file open: then its log counts.
-    async fn closed(&self) {
-        let files = self.files();
-        let gone = async {
-            while files.get(1).is_some_and(|log| log.exists()) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let _ = tokio::time::timeout(CLOSING, gone).await;
+        match &self.file {
+            Some(file) => Some(file.size().await),
+            None => None,
+        }
     }
 
     /// Removes the bench's own file.
     pub(super) async fn remove(&self) {
-        if self.own.is_some() {
-            self.closed().await;
-            // What is not there needs no removing.
-            self.files().into_iter().for_each(|file| drop(std::fs::remove_file(file)));
+        if let (Some(file), Some(_)) = (&self.file, &self.own) {
+            file.remove().await;
         }
     }
 }

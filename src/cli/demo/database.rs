@@ -1,21 +1,18 @@
 //! The demo's database: made where nothing is, or where only a former demo was, and removed again.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use oncue::connect::key_path;
 use oncue::state::State;
 use oncue::{Connect, Error, Result};
 
 use super::tasks::QUEUE;
+use crate::cli::file::DatabaseFile;
 use crate::cli::target;
-
-/// How long the last handle to the file may take to close.
-const CLOSING: Duration = Duration::from_secs(2);
 
 /// A database of the demo.
 pub(super) struct Database {
-    path: PathBuf,
+    file: DatabaseFile,
     /// The path as it was given, for messages.
     name: String,
     /// Whether the key beside it is the demo's own.
@@ -36,13 +33,13 @@ impl Database {
         })?;
         let file =
             path.file_name().ok_or_else(|| Error::invalid(format!("{name:?} is no file")))?;
-        let mut database = Self { path: folder.join(file), name: name.to_owned(), owns_key: false };
-        let exists = database.path.symlink_metadata().is_ok();
-        database.owns_key = exists || !key_path(&database.path).exists();
+        let file = DatabaseFile::new(folder.join(file));
+        let exists = file.path().symlink_metadata().is_ok();
+        let owns_key = exists || !key_path(file.path()).exists();
+        let database = Self { file, name: name.to_owned(), owns_key };
         if exists {
             database.check_former().await?;
-            database.closed().await;
-            database.remove_files(false);
+            database.file.remove().await;
         }
         Ok(database)
     }
@@ -83,40 +80,17 @@ impl Database {
 
     /// All files it consists of, and its key.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<_> = ["", "-wal", "-shm", "-journal"].map(|end| self.beside(end)).into();
-        files.push(key_path(&self.path));
+        let mut files = self.file.all();
+        files.push(key_path(self.file.path()));
         files
-    }
-
-    fn beside(&self, end: &str) -> PathBuf {
-        let mut path = self.path.clone().into_os_string();
-        path.push(end);
-        path.into()
-    }
-
-    /// Waits until nobody has the file open: the last to close it removes the log beside it.
-    async fn closed(&self) {
-        let log = self.beside("-wal");
-        let gone = async {
-            while log.exists() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        // Somebody else looks at it: it may be removed all the same.
-        let _ = tokio::time::timeout(CLOSING, gone).await;
     }
 
     /// Removes the database, and the key if it is the demo's own.
     pub(super) async fn remove(&self) {
-        self.closed().await;
-        self.remove_files(self.owns_key);
-    }
-
-    fn remove_files(&self, with_key: bool) {
-        let key = key_path(&self.path);
-        for file in self.files().into_iter().filter(|file| with_key || *file != key) {
-            // What is not there needs no removing.
-            let _ = std::fs::remove_file(file);
+        self.file.remove().await;
+        if self.owns_key {
+            // With a key from the environment there is none.
+            let _ = std::fs::remove_file(key_path(self.file.path()));
         }
     }
 }

@@ -10,7 +10,7 @@ use super::flow::Shown;
 use super::ledger::Tally;
 use super::tasks::Report;
 use crate::cli::Verdict;
-use crate::cli::output::table;
+use crate::cli::output::pairs;
 
 /// What is told at the end.
 #[derive(Serialize)]
@@ -107,9 +107,8 @@ fn tenth(number: f64) -> f64 {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = table(["", ""]);
         let us = |time: Option<u64>| time.map_or("-".to_owned(), |us| format!("{us} us"));
-        for (name, value) in [
+        let table = pairs([
             ("enqueued", self.enqueued.to_string()),
             ("completed", self.completed.to_string()),
             ("retried", self.retried.to_string()),
@@ -119,9 +118,7 @@ impl fmt::Display for Summary {
             ("pickup p50", us(self.pickup_p50_us)),
             ("pickup p99", us(self.pickup_p99_us)),
             ("tasks/s", self.tasks_per_s.to_string()),
-        ] {
-            table.add_row([name.to_owned(), value]);
-        }
+        ]);
         writeln!(f, "{table}")?;
         if let Some(Report { files, bytes, lines, sha256 }) = &self.report {
             writeln!(f, "{files} files, {bytes} bytes, {lines} lines, sha256 {sha256}")?;
