@@ -13,11 +13,12 @@ pub use handle::{Handle, ResultOf};
 
 use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, BatchId, Enqueued, Inspect, NewTask};
 use crate::clock::Timestamp;
+use crate::codec::Codec;
 use crate::envelope::Header;
 use crate::error::{Error, Result};
 use crate::queue::{Kind, QueueName};
 use crate::seal::{SealBatch, Sealer};
-use crate::task::{Draft, Due, Options, Task, TaskId};
+use crate::task::{Draft, Due, Options, RawTask, Task, TaskId};
 use crate::worker;
 
 /// Furthest a task can be put off, and the longest retention: ten years.
@@ -72,12 +73,23 @@ impl Client {
     /// [`is_too_large`](Error::is_too_large), a broker that does not answer
     /// [`is_unreachable`](Error::is_unreachable), one without room [`is_full`](Error::is_full).
     pub async fn enqueue<T: Task>(&self, draft: impl Into<Draft<T>>) -> Result<Handle> {
-        let ready = self.ready(&mut self.0.sealer.batch(1)?, draft.into())?;
+        self.store_one(self.ready(&mut self.0.sealer.batch(1)?, draft.into())?).await
+    }
+
+    async fn store_one(&self, ready: Ready) -> Result<Handle> {
         let (id, queue) = (ready.id, ready.queue);
         let batch = Batch { id: BatchId::fresh(), queue: queue.clone(), tasks: vec![ready.task] };
         let enqueued = self.store(batch).await?;
         let created = enqueued.first() == Some(&Enqueued::Created);
         Ok(Handle::new(self.clone(), queue, id, created))
+    }
+
+    /// Enqueues a task whose type is not known here: for tools. Otherwise as [`enqueue`](Self::enqueue).
+    pub async fn enqueue_raw(&self, draft: impl Into<Draft<RawTask>>) -> Result<Handle> {
+        let Draft { task: RawTask { kind, payload }, options } = draft.into();
+        let mut seals = self.0.sealer.batch(1)?;
+        let ready = self.seal(&mut seals, kind, &Defaults::RAW, &options, payload.as_bytes())?;
+        self.store_one(ready).await
     }
 
     /// Enqueues many tasks in one round trip per queue, per queue all or nothing; handles in order. At most
@@ -132,23 +144,67 @@ impl Client {
     /// Seals a draft.
     fn ready<T: Task>(&self, seals: &mut SealBatch, draft: Draft<T>) -> Result<Ready> {
         let Draft { task, options } = draft;
-        let kind = Kind::parse(T::KIND)?;
-        let queue = QueueName::parse(options.queue.as_deref().unwrap_or(T::QUEUE))?;
+        let body = T::CODEC.encode(&task)?;
+        self.seal(seals, Kind::parse(T::KIND)?, &Defaults::of::<T>(), &options, &body)
+    }
+
+    fn seal(
+        &self,
+        seals: &mut SealBatch,
+        kind: Kind,
+        defaults: &Defaults,
+        options: &Options,
+        body: &[u8],
+    ) -> Result<Ready> {
+        let queue = QueueName::parse(options.queue.as_deref().unwrap_or(defaults.queue))?;
         let id = match &options.key {
             Some(key) => self.0.sealer.derive_id(&queue, &kind, key)?,
             None => TaskId::fresh(),
         };
-        let header = header::<T>(kind, queue.clone(), &options, self.0.broker.now())?;
-        let body = T::CODEC.encode(&task)?;
-        let envelope = seals.envelope(id, header, &options.headers, &body)?;
+        let header = header(kind, queue.clone(), defaults, options, self.0.broker.now())?;
+        let envelope = seals.envelope(id, header, &options.headers, body)?;
         Ok(Ready { id, queue, task: NewTask { envelope, due: options.due } })
     }
 }
 
+/// What the type of a task says where an enqueue says nothing.
+struct Defaults {
+    queue: &'static str,
+    max_retry: u32,
+    timeout: Duration,
+    retention: Duration,
+    codec: Codec,
+    version: u16,
+}
+
+impl Defaults {
+    const fn of<T: Task>() -> Self {
+        Self {
+            queue: T::QUEUE,
+            max_retry: T::MAX_RETRY,
+            timeout: T::TIMEOUT,
+            retention: T::RETENTION,
+            codec: T::CODEC,
+            version: T::VERSION,
+        }
+    }
+
+    /// Those of a type that says nothing but its kind.
+    const RAW: Self = {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        struct Silent;
+        impl Task for Silent {
+            const KIND: &'static str = "silent";
+        }
+        Self::of::<Silent>()
+    };
+}
+
 /// The clear header of a draft.
-fn header<T: Task>(
+fn header(
     kind: Kind,
     queue: QueueName,
+    defaults: &Defaults,
     options: &Options,
     now: Timestamp,
 ) -> Result<Header> {
@@ -157,8 +213,8 @@ fn header<T: Task>(
         Due::At(time) => time.max(now),
         Due::In(delay) => now.plus(delay),
     };
-    let retention = options.retention.unwrap_or(T::RETENTION);
-    let timeout = options.timeout.unwrap_or(T::TIMEOUT);
+    let retention = options.retention.unwrap_or(defaults.retention);
+    let timeout = options.timeout.unwrap_or(defaults.timeout);
     let expires = options.expires.map(|wait| due.plus(wait));
     let furthest = now.plus(AHEAD_MAX);
     let deadline = options.deadline.map(Timestamp::from);
@@ -171,9 +227,9 @@ fn header<T: Task>(
         return Err(Error::invalid("a timeout or retention of more than ten years"));
     }
     Ok(Header {
-        codec: T::CODEC,
-        schema: T::VERSION,
-        max_retry: options.max_retry.unwrap_or(T::MAX_RETRY),
+        codec: defaults.codec,
+        schema: defaults.version,
+        max_retry: options.max_retry.unwrap_or(defaults.max_retry),
         timeout,
         deadline,
         expires,

@@ -104,8 +104,8 @@ impl Connect {
     }
 }
 
-/// The keyring the environment or a file beside the database holds.
-fn configured(database: Option<&Path>) -> Result<Option<Keyring>> {
+/// The keyring the environment or a file beside the database holds, if either does.
+pub fn configured(database: Option<&Path>) -> Result<Option<Keyring>> {
     if std::env::var_os(KEY_VARIABLE).is_some() {
         return EnvKeys(KEY_VARIABLE.to_owned()).load().map(Some);
     }

@@ -48,7 +48,7 @@ pub struct Draft<T> {
     pub(crate) options: Options,
 }
 
-impl<T: Task> Draft<T> {
+impl<T> Draft<T> {
     /// A draft without options.
     pub fn new(task: T) -> Self {
         Self { task, options: Options::default() }

@@ -5,6 +5,7 @@
 
 mod draft;
 mod id;
+mod raw;
 mod trail;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 pub use draft::{Draft, Due, Options};
 pub use id::TaskId;
+pub use raw::RawTask;
 pub(crate) use trail::Detail;
 pub use trail::Trail;
 

@@ -81,14 +81,14 @@ impl Worker {
     }
 
     /// Runs until SIGTERM or SIGINT, then shuts down; a second signal does not wait for runs to end.
-    pub async fn run(self) -> Result<Report> {
+    pub async fn run(&self) -> Result<Report> {
         let _ = self.orders.send(Order::WatchSignals);
         self.report().await
     }
 
     /// Claims nothing more, waits for runs to end (25 s unless told otherwise), hands the rest back at no
     /// cost, and tells what was done. Called again meanwhile, it does not wait.
-    pub async fn shutdown(self) -> Result<Report> {
+    pub async fn shutdown(&self) -> Result<Report> {
         let _ = self.orders.send(Order::Shutdown { failure: None });
         self.report().await
     }

@@ -4,6 +4,8 @@
 // The conformance suite is mounted once per broker on purpose.
 #![allow(clippy::duplicate_mod)]
 
+#[cfg(all(feature = "sqlite", feature = "cli"))]
+mod cli;
 mod fixture;
 mod keys;
 mod model;

@@ -1,0 +1,136 @@
+//! The command line: its tree of arguments, and which file runs what. One noun a file.
+//!
+//! A command returns data; [`output`] prints it. What a command may do with a broker that is not there is
+//! decided in [`target`].
+
+mod bench;
+mod demo;
+mod file;
+mod key;
+mod output;
+mod pickup;
+mod queue;
+mod target;
+mod task;
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand};
+use oncue::Result;
+
+use output::Output;
+use target::Target;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done                      4  the broker cannot be reached
+  1  failed                    5  refused for safety; the message says what allows it
+  2  usage or invalid input  130  interrupted
+  3  not found
+
+Only `demo`, `bench` and `task enqueue` make a database that is not there. Keys come from ONCUE_KEY,
+from the file ONCUE_KEY_FILE names, or from the file DATABASE.key beside the database.
+
+Examples:
+  oncue demo
+  oncue task enqueue --kind email:send --payload '{\"to\":\"ada@example.org\"}' --in 5m
+  oncue queue list
+  oncue task list --queue default --state archived --json
+  oncue task show 01937a5c-6e0a-7000-8000-000000000000 --reveal
+  oncue key generate --out oncue.db.key";
+
+/// Sealed background tasks, run on cue.
+#[derive(Parser)]
+#[command(name = "oncue", version, after_help = AFTER_HELP, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// The broker, sqlite:PATH [env: ONCUE_BROKER] [default: sqlite:oncue.db]
+    #[arg(long, global = true, value_name = "URL")]
+    broker: Option<String>,
+    /// Print JSON: the answer on standard output, an error on standard error
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more on standard error; twice for debugging
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// See it work: digest the files of a directory on a broker of its own
+    Demo(demo::Args),
+    /// Measure a broker, with sealing on
+    Bench(bench::Args),
+    /// Queues
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// Tasks
+    #[command(subcommand)]
+    Task(task::Task),
+    /// Keys
+    #[command(subcommand)]
+    Key(key::Key),
+}
+
+/// How a command ended that did not fail with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It did what it was asked.
+    Done,
+    /// It told in its answer what went wrong.
+    Failed,
+    /// A signal ended it early, in good order.
+    Interrupted,
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> Self {
+        Self::from(match verdict {
+            Verdict::Done => 0,
+            Verdict::Failed => 1,
+            Verdict::Interrupted => 130,
+        })
+    }
+}
+
+/// Reads the command line; what is wrong with it, or was asked of it (`--help`), is printed already.
+pub(crate) fn parse() -> Result<(Cli, Output), ExitCode> {
+    let cli = Cli::try_parse().map_err(output::usage)?;
+    let output = Output::new(cli.json);
+    Ok((cli, output))
+}
+
+/// Runs the command.
+pub(crate) fn run(cli: Cli, output: Output) -> Result<Verdict> {
+    // The demo shows on purpose what a worker complains about.
+    let quiet = matches!(cli.command, Command::Demo(_)) && cli.verbose == 0;
+    output::log(if quiet {
+        "off"
+    } else {
+        ["warn", "info"].get(usize::from(cli.verbose)).unwrap_or(&"debug")
+    });
+    let target = Target::new(cli.broker)?;
+    oncue::block_on(async {
+        match cli.command {
+            Command::Demo(args) => return demo::run(args, &target, output).await,
+            Command::Bench(args) => return bench::run(args, &target, output).await,
+            Command::Queue(queue) => queue::run(queue, &target, output).await?,
+            Command::Task(task) => task::run(task, &target, output).await?,
+            Command::Key(key) => key::run(key, &target, output).await?,
+        }
+        Ok(Verdict::Done)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_tree_of_arguments_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,175 @@
+//! How an answer or an error is printed: for people or as JSON.
+//!
+//! A reader that goes away early (`| head`) ends the printing, not the command.
+
+use std::error::Error as _;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use oncue::{Error, Result};
+use serde::Serialize;
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+/// The exit code of wrong usage.
+const USAGE: u8 = 2;
+
+/// Where answers go.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether JSON was asked for.
+    pub(super) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// The same output, in JSON even unasked.
+    pub(super) fn in_json(self, json: bool) -> Self {
+        Self { json: self.json || json }
+    }
+
+    /// Prints an answer: as one line of JSON, or as it displays.
+    pub(super) fn print(self, answer: &(impl Serialize + Display)) -> Result<()> {
+        if !self.json {
+            return write(format_args!("{answer}"));
+        }
+        let line = serde_json::to_string(answer).map_err(|error| {
+            Error::system("the answer cannot be written as JSON").because(error)
+        })?;
+        write(format_args!("{line}"))
+    }
+
+    /// Prints an error and answers its exit code.
+    pub(crate) fn fail(self, error: &Error) -> ExitCode {
+        let mut causes = Vec::new();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            causes.push(cause.to_string());
+            source = cause.source();
+        }
+        // Without a standard error there is nobody to tell.
+        let mut stderr = io::stderr().lock();
+        let _ = if self.json {
+            let (code, message) = (error.code(), error.to_string());
+            writeln!(stderr, "{}", told(code, &message, &causes))
+        } else {
+            let causes: String =
+                causes.iter().map(|cause| format!("\n  because: {cause}")).collect();
+            writeln!(stderr, "error: {error}{causes}")
+        };
+        ExitCode::from(code(error))
+    }
+}
+
+fn told(code: &str, message: &str, causes: &[String]) -> serde_json::Value {
+    json!({ "error": { "code": code, "message": message, "causes": causes } })
+}
+
+/// The exit code of an error, as the root's `--help` lists them.
+fn code(error: &Error) -> u8 {
+    match error.code() {
+        "invalid" | "too_large" => USAGE,
+        "not_found" => 3,
+        "unreachable" => 4,
+        "refused" => 5,
+        _ => 1,
+    }
+}
+
+/// Prints what clap says: help and version on standard output, faults on standard error.
+pub(super) fn usage(said: clap::Error) -> ExitCode {
+    if !said.use_stderr() {
+        // A reader that went away has seen enough.
+        let _ = said.print();
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|arg| arg == "--json") {
+        let text = said.render().to_string();
+        let message = text.strip_prefix("error: ").unwrap_or(&text).trim();
+        let _ = writeln!(io::stderr().lock(), "{}", told("usage", message, &[]));
+    } else {
+        let _ = said.print();
+    }
+    ExitCode::from(USAGE)
+}
+
+fn write(line: std::fmt::Arguments<'_>) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::system("cannot write to standard output").because(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Starts logging to standard error. `RUST_LOG` goes before `level`.
+pub(super) fn log(level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let color =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(color)
+        .init();
+}
+
+/// An empty table with these columns. Without a terminal it is as wide as its content.
+pub(super) fn table<const N: usize>(columns: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(columns.to_vec());
+    table
+}
+
+/// A table of names and values.
+pub(super) fn pairs<N: Into<String>>(rows: impl IntoIterator<Item = (N, String)>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    for (name, value) in rows {
+        table.add_row([name.into(), value]);
+    }
+    table
+}
+
+/// `"; did you mean \"x\"?"` when one of `known` is close to `word`, else nothing.
+pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let near = known.into_iter().map(|known| (strsim::jaro_winkler(word, known), known));
+    match near.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((score, known)) if score > 0.75 => format!("; did you mean {known:?}?"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_has_its_exit_code() {
+        for (error, expected) in [
+            (Error::invalid("x"), 2),
+            (Error::too_large("x"), 2),
+            (Error::not_found("x"), 3),
+            (Error::unreachable("x"), 4),
+            (Error::refused("x"), 5),
+            (Error::corrupt("x"), 1),
+            (Error::key("x"), 1),
+            (Error::tampered("x"), 1),
+        ] {
+            assert_eq!(code(&error), expected, "{error:?}");
+        }
+    }
+}

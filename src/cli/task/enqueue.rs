@@ -1,0 +1,140 @@
+//! `oncue task enqueue`: a kind and a payload in JSON, from the command line, a file or standard input.
+
+use std::fmt;
+use std::io::Read;
+use std::time::{Duration, SystemTime};
+
+use oncue::codec::PAYLOAD_BYTES_MAX;
+use oncue::task::RawTask;
+use oncue::{Error, Result};
+use serde::Serialize;
+
+use crate::cli::output::Output;
+use crate::cli::target::Target;
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Args {
+    /// The kind, which names the handler
+    #[arg(long)]
+    kind: String,
+    /// The payload: JSON, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    payload: String,
+    /// The queue
+    #[arg(long, default_value = "default")]
+    queue: String,
+    /// A key of your own: enqueueing it again finds the first task, until 24 h after its end
+    #[arg(long)]
+    key: Option<String>,
+    /// Not before this delay is over, such as 5s or 2h30m
+    #[arg(long = "in", value_name = "DURATION", conflicts_with = "at", value_parser = humantime::parse_duration)]
+    after: Option<Duration>,
+    /// Not before this time, UTC, such as 2026-12-24T18:00:00Z
+    #[arg(long, value_name = "RFC3339", value_parser = humantime::parse_rfc3339_weak)]
+    at: Option<SystemTime>,
+    /// How many times a failed run is repeated
+    #[arg(long, value_name = "N")]
+    max_retry: Option<u32>,
+    /// How long one run may take; 0s means no limit
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// No run starts after this time, UTC, and a running one is stopped
+    #[arg(long, value_name = "RFC3339", value_parser = humantime::parse_rfc3339_weak)]
+    deadline: Option<SystemTime>,
+    /// How long it may wait for its first run, from when it is due
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    expires: Option<Duration>,
+    /// How long the task and its result are kept once completed
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    retention: Option<Duration>,
+    /// A header for the handler, sealed with the payload; may be given again
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
+    headers: Vec<(String, String)>,
+}
+
+pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<()> {
+    let payload = payload(&args.payload)?;
+    let mut draft = RawTask::json(&args.kind, &payload)?.draft().queue(&args.queue);
+    if let Some(key) = args.key {
+        draft = draft.key(key);
+    }
+    if let Some(delay) = args.after {
+        draft = draft.after(delay);
+    }
+    if let Some(time) = args.at {
+        draft = draft.at(time);
+    }
+    if let Some(retries) = args.max_retry {
+        draft = draft.max_retry(retries);
+    }
+    if let Some(timeout) = args.timeout {
+        draft = draft.timeout(timeout);
+    }
+    if let Some(time) = args.deadline {
+        draft = draft.deadline(time);
+    }
+    if let Some(wait) = args.expires {
+        draft = draft.expires(wait);
+    }
+    if let Some(keep) = args.retention {
+        draft = draft.retention(keep);
+    }
+    for (name, value) in args.headers {
+        draft = draft.header(name, value);
+    }
+    let handle = target.client().await?.enqueue_raw(draft).await?;
+    output.print(&Enqueued {
+        id: handle.id().to_string(),
+        queue: handle.queue().to_string(),
+        kind: args.kind,
+        created: handle.is_created(),
+    })
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// The text of the payload. No more is read than one byte over the limit, so that it is still refused.
+fn payload(source: &str) -> Result<String> {
+    let read = |reader: &mut dyn Read, what: &str| {
+        let mut text = String::new();
+        match reader.take(PAYLOAD_BYTES_MAX as u64 + 1).read_to_string(&mut text) {
+            Ok(_) if text.len() > PAYLOAD_BYTES_MAX => Err(Error::too_large(format!(
+                "{what} is over the limit of {PAYLOAD_BYTES_MAX} bytes; store the data elsewhere and enqueue \
+                 where it is"
+            ))),
+            Ok(_) => Ok(text),
+            Err(error) => Err(Error::invalid(format!("cannot read {what}")).because(error)),
+        }
+    };
+    if source == "-" {
+        return read(&mut std::io::stdin().lock(), "the payload on standard input");
+    }
+    match source.strip_prefix('@') {
+        None => Ok(source.to_owned()),
+        Some(path) => {
+            let what = format!("the payload in {path}");
+            let mut file = std::fs::File::open(path)
+                .map_err(|error| Error::invalid(format!("cannot read {what}")).because(error))?;
+            read(&mut file, &what)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Enqueued {
+    id: String,
+    queue: String,
+    kind: String,
+    /// False: a task of the same key was there, or is remembered.
+    created: bool,
+}
+
+impl fmt::Display for Enqueued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)?;
+        if self.created { Ok(()) } else { f.write_str(" (was there)") }
+    }
+}

@@ -1,0 +1,71 @@
+//! `oncue task list`: one page of the tasks of a queue. Needs no key: it opens nothing.
+
+use std::fmt;
+
+use oncue::Result;
+use oncue::broker::Page;
+use oncue::state::State;
+use serde::Serialize;
+
+use super::view::Clear;
+use crate::cli::output::{Output, table};
+use crate::cli::target::{self, Target};
+
+#[derive(clap::Args)]
+pub(in crate::cli) struct Args {
+    /// The queue
+    #[arg(long)]
+    queue: String,
+    /// scheduled, pending, active, retry, completed, archived, aggregating or waiting
+    #[arg(long)]
+    state: String,
+    /// Rows of the page, 1 to 1000
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+    /// Where the page before ended, as it said
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<()> {
+    let state: State = args.state.parse()?;
+    let broker = target.inspect()?;
+    let queue = target::queue(&*broker, &args.queue).await?.queue;
+    let page = Page { queue, state, cursor: args.cursor, rows: args.limit };
+    let listing = broker.list(page).await?;
+    let tasks = listing.tasks.iter().map(Clear::of).collect();
+    output.print(&Listed { queue: args.queue, tasks, cursor: listing.cursor })
+}
+
+#[derive(Serialize)]
+struct Listed {
+    queue: String,
+    tasks: Vec<Clear>,
+    /// Where the next page starts; none if this was the last.
+    cursor: Option<String>,
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tasks.is_empty() {
+            return f.write_str("no tasks");
+        }
+        let mut table = table(["id", "kind", "attempts", "created", "until", "why"]);
+        for task in &self.tasks {
+            let why = [task.reason, task.class.as_deref(), task.damage.as_deref()];
+            table.add_row([
+                task.id.clone(),
+                task.kind.clone(),
+                task.attempts.to_string(),
+                task.created.clone(),
+                task.until.clone().unwrap_or_default(),
+                why.into_iter().flatten().collect::<Vec<_>>().join(", "),
+            ]);
+        }
+        table.fmt(f)?;
+        match &self.cursor {
+            Some(cursor) => write!(f, "\nmore with --cursor {cursor}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! A task as it is printed: what is in clear. Opening is [`show`](super::show)'s business.
+
+use oncue::broker::TaskView;
+use serde::Serialize;
+
+/// The clear part of a task.
+#[derive(Serialize)]
+pub(super) struct Clear {
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) state: &'static str,
+    /// Failed runs so far.
+    pub(super) attempts: u32,
+    pub(super) max_retry: u32,
+    pub(super) created: String,
+    /// When the state ends by itself.
+    pub(super) until: Option<String>,
+    /// Why it is archived.
+    pub(super) reason: Option<&'static str>,
+    /// The class of the last failure.
+    pub(super) class: Option<String>,
+    /// Why the record cannot be read, if it cannot.
+    pub(super) damage: Option<String>,
+    pub(super) record_bytes: usize,
+}
+
+impl Clear {
+    pub(super) fn of(view: &TaskView) -> Self {
+        let (header, damage) = match view.stored.header() {
+            Ok(header) => (Some(header), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Self {
+            id: view.stored.id().to_string(),
+            kind: header.as_ref().map_or("?".into(), |header| header.kind.to_string()),
+            state: view.state.as_str(),
+            attempts: view.trail.attempts,
+            max_retry: header.as_ref().map_or(0, |header| header.max_retry),
+            created: header.as_ref().map_or("?".into(), |header| header.created.to_string()),
+            until: view.until.map(|until| until.to_string()),
+            reason: view.reason.map(|reason| reason.as_str()),
+            class: view.trail.class.clone(),
+            damage,
+            record_bytes: view.stored.record_len(),
+        }
+    }
+}
