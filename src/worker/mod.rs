@@ -23,6 +23,7 @@ mod turn;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::Addr;
 use tokio::sync::{mpsc, watch};
@@ -114,6 +115,9 @@ impl Drop for Worker {
     }
 }
 
+/// How long the end of a worker waits for its actors to be gone.
+const LAST_GOODBYE: Duration = Duration::from_secs(1);
+
 /// The main loop of the control thread.
 async fn control(
     tree: Rc<Tree>,
@@ -130,7 +134,7 @@ async fn control(
     let mut ending = None;
     let mut failed = None;
     employ();
-    loop {
+    let report = loop {
         tokio::select! {
             Some(exited) = exits.recv() => match exited.who {
                 Who::Supervisor if tree.wait_for(&Who::Supervisor).is_some() => {
@@ -174,9 +178,17 @@ async fn control(
                     Some(ending) => ending.await,
                     None => std::future::pending().await,
                 }
-            } => return failed.map_or(Ok(report), Err),
+            } => break failed.map_or(Ok(report), Err),
         }
+    };
+    // Every actor holds the sender: when they are all gone the broker can be closed.
+    drop((address, ending));
+    drop(tree);
+    let gone = async { while exits.recv().await.is_some() {} };
+    if tokio::time::timeout(LAST_GOODBYE, gone).await.is_err() {
+        tracing::warn!("a handler blocks its thread; the worker ends without it");
     }
+    report
 }
 
 /// The first SIGTERM or SIGINT shuts down, the second does not wait.

@@ -52,7 +52,7 @@ use open::{Use, connect};
 use reader::Readers;
 use txn::Desk;
 use wake::{Marks, Watchman};
-use writer::{Haste, Mailbox, Writer};
+use writer::{Closing, Haste, Mailbox, Writer};
 
 /// How a database in memory is called in messages.
 const IN_MEMORY: &str = "the queue in memory";
@@ -73,6 +73,8 @@ struct Inner {
     beats: Mailbox,
     /// None in memory.
     readers: Option<Readers>,
+    /// Last: waits for those above.
+    _closing: Closing,
 }
 
 impl std::fmt::Debug for SqliteBroker {
@@ -133,12 +135,13 @@ impl SqliteBroker {
             precedence: Arc::clone(&precedence),
         };
         let path = anchor.as_ref().map(Anchor::path);
-        let writer = make(conn, Some(marks)).start("oncue-writer")?;
+        let (open, closing) = Closing::new();
+        let writer = make(conn, Some(marks)).start("oncue-writer", open.clone())?;
         let (beats, readers) = match path {
             None => (writer.clone(), None),
             Some(path) => {
                 let conn = connect(Some(path), Use::Beat, &name)?;
-                let beats = make(conn, None).start("oncue-beats")?;
+                let beats = make(conn, None).start("oncue-beats", open)?;
                 (beats, Some(Readers::start(path, name.clone())?))
             }
         };
@@ -152,6 +155,7 @@ impl SqliteBroker {
             writer,
             beats,
             readers,
+            _closing: closing,
         })))
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -28,6 +28,8 @@ const MAILBOX_MAX: usize = 1_024;
 const GROUP_MAX: usize = 256;
 /// After this long a transaction takes no further command: others want the lock, too.
 const GROUP_HOLD: Duration = Duration::from_millis(50);
+/// Longest wait for the database to close.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// How a command is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,6 +94,29 @@ where
     }
 }
 
+/// Held by whatever keeps the database open.
+pub(super) type Open = std::sync::mpsc::Sender<()>;
+
+/// Dropped after the mailboxes, it waits until the database is closed: a process that ends right after
+/// leaves no write-ahead log behind. Bounded, for a reply nobody polls keeps its mailbox.
+pub(super) struct Closing(Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl Closing {
+    pub(super) fn new() -> (Open, Self) {
+        let (open, closed) = std::sync::mpsc::channel();
+        (open, Self(Mutex::new(closed)))
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if let Ok(closed) = self.0.get_mut() {
+            // Nothing is ever sent: this ends with the last sender.
+            let _ = closed.recv_timeout(CLOSE_WAIT);
+        }
+    }
+}
+
 /// Sends commands to a writer, which ends when the last of these is dropped.
 #[derive(Clone)]
 pub(super) struct Mailbox(mpsc::Sender<Message>);
@@ -152,13 +177,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread.
-    pub(super) fn start(self, thread: &str) -> Result<Mailbox> {
+    /// Starts the thread; it lets go of `open` when the database is closed.
+    pub(super) fn start(self, thread: &str, open: Open) -> Result<Mailbox> {
         let (sender, messages) = mpsc::channel(MAILBOX_MAX);
         let version = data_version(&self.conn).map_err(|error| explain(error, &self.name))?;
         std::thread::Builder::new()
             .name(thread.to_owned())
-            .spawn(move || Running { writer: self, version, synchronous: None }.serve(messages))
+            .spawn(move || {
+                Running { writer: self, version, synchronous: None }.serve(messages);
+                drop(open);
+            })
             .map_err(|error| Error::system("no thread for the SQLite writer").because(error))?;
         Ok(Mailbox(sender))
     }
