@@ -2,5 +2,7 @@
 
 mod keys;
 #[cfg(feature = "sqlite")]
+mod processes;
+#[cfg(feature = "sqlite")]
 mod runtime;
 mod seal;
