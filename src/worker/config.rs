@@ -103,6 +103,12 @@ impl Config {
     pub(crate) fn beat(&self) -> Duration {
         self.lease / 3
     }
+
+    /// Between two sweeps: far less than a beat, for a beat without a sweep is a gap, after which nobody is
+    /// killed for another beat. A worker that is alone must not make gaps by its own pace.
+    pub(crate) fn sweep(&self) -> Duration {
+        POLL.min(self.beat() / 4)
+    }
 }
 
 /// `base` spread by ±20 %, so that workers do not march in step.
@@ -114,4 +120,19 @@ pub(crate) fn jittered(base: Duration) -> Duration {
 pub(crate) fn chance() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     (RandomState::new().hash_one(0) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_sweep_is_not_a_gap() {
+        for lease in [Duration::from_millis(300), Duration::from_secs(1), LEASE, LEASE * 100] {
+            let config = Config { lease, ..Config::default() };
+            let latest = config.sweep().mul_f64(1.2);
+            assert!(latest * 3 <= config.beat(), "{lease:?}: two sweeps may be missed");
+            assert!(latest <= POLL.mul_f64(1.2));
+        }
+    }
 }

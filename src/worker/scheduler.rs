@@ -61,10 +61,10 @@ async fn advance(shared: Arc<Shared>, queue: QueueName) {
     }
 }
 
-/// Takes over what dead sessions held, about once a second.
+/// Takes over what dead sessions held, about once a second, or more often where leases are short.
 async fn reclaim(shared: Arc<Shared>, queue: QueueName) {
     loop {
-        tokio::time::sleep(jittered(POLL.min(shared.config.beat()))).await;
+        tokio::time::sleep(jittered(shared.config.sweep())).await;
         // A full sweep is followed by the next at once.
         while match sweep(&shared, &queue).await {
             Ok(swept) => swept == SWEEP_MAX,

@@ -17,6 +17,8 @@ mod on_sqlite_file;
 #[cfg(feature = "sqlite")]
 mod on_sqlite_memory;
 #[cfg(feature = "sqlite")]
+mod processes;
+#[cfg(feature = "sqlite")]
 mod runtime;
 mod seal;
 mod sequences;

@@ -1,6 +1,6 @@
 //! The runtime on the embedded broker: real actors, real time, and events to wait for.
 
-mod company;
+pub mod company;
 mod faults;
 mod handlers;
 mod lifecycle;

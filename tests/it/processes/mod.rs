@@ -1,0 +1,20 @@
+//! Several processes on one SQLite file: killed, stopped, told to end, and waking one another.
+//!
+//! The other processes are this binary again: a [`stage::Player`] starts it with nothing but [`child`] to
+//! run, in a role that an environment variable names. What they say comes through a pipe, what must be
+//! believed later is in a [`ledger`](ledger::Ledger) beside the broker.
+
+mod commits;
+mod crowd;
+mod evidence;
+mod ledger;
+mod pickup;
+mod role;
+mod signals;
+mod stage;
+
+/// No test of its own: what another process of this binary does. Without a role there is nothing to do.
+#[test]
+fn child() {
+    role::play();
+}

@@ -1,0 +1,157 @@
+//! What a child does, by its role. It ends with its part, or with its parent.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oncue::event::Event;
+use oncue::worker::Builder;
+use oncue::{Client, Data, Task, TaskContext, TaskResult};
+use rustix::process::{Pid, Signal};
+use tokio::sync::Semaphore;
+
+use super::ledger::{Ledger, now};
+use super::stage::{DATABASE, MARK, PARENT, ROLE, connect};
+use crate::runtime::company::Number;
+
+/// Where a role keeps its ledger.
+pub const LEDGER: &str = "ONCUE_TEST_LEDGER";
+/// The first number a producer enqueues, and the one after its last.
+pub const RANGE: [&str; 2] = ["ONCUE_TEST_FROM", "ONCUE_TEST_TO"];
+/// What the results of a gated worker say, so that it is known whose they are.
+pub const NAME: &str = "ONCUE_TEST_NAME";
+/// Leases short enough to run out within a test, long enough for a machine that is busy.
+pub const LEASE: Duration = Duration::from_secs(1);
+/// How long a run of the crowd takes.
+const WORK: Duration = Duration::from_millis(5);
+/// Runs at once in a worker of the crowd. Few and short ones: a kill is charged to all of them.
+const CONCURRENCY: usize = 8;
+/// Longest batch of a producer of the crowd.
+const BATCH_MAX: u64 = 20;
+
+/// Plays the role this process was started in, if any.
+pub fn play() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    die_with_parent();
+    let client = connect(&word(DATABASE));
+    match role.as_str() {
+        "producer" => produce(&client, &Ledger::open(word(LEDGER).as_ref())),
+        "worker" => work(&client, Ledger::open(word(LEDGER).as_ref())),
+        "hasty" => enqueue_hastily(&client),
+        "gated" => work_at_a_gate(&client),
+        "echo" => echo(&client),
+        _ => panic!("no role {role:?}"),
+    }
+}
+
+fn word(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
+}
+
+fn number(name: &str) -> u64 {
+    word(name).parse().expect("a number")
+}
+
+/// The kernel sends SIGKILL when the thread that made this process ends.
+fn die_with_parent() {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).expect("asked for");
+    let parent = rustix::process::getppid().map_or(0, Pid::as_raw_pid);
+    assert_eq!(parent.to_string(), word(PARENT), "the parent is gone already");
+}
+
+/// Says a line to the parent, in one write.
+fn say(line: &str) {
+    // On a line of its own: the harness leaves its own line open while a test runs.
+    let line = format!("\n{MARK}{line}\n");
+    std::io::stdout().lock().write_all(line.as_bytes()).expect("the parent listens");
+}
+
+/// Enqueues its numbers in order, under keys of their own, and writes down what was acknowledged.
+fn produce(client: &Client, ledger: &Ledger) {
+    let [mut from, to] = RANGE.map(number);
+    oncue::block_on(async {
+        while from < to {
+            let until = (from + 1 + from % BATCH_MAX).min(to);
+            let drafts = (from..until).map(|n| Number(n).draft().key(n.to_string()));
+            client.enqueue_all(drafts).await.expect("enqueued");
+            ledger.line(&format!("acked {from} {until}"));
+            from = until;
+        }
+    });
+}
+
+/// Runs numbers until SIGTERM; writes down when each run starts and ends, and which leases were lost.
+fn work(client: &Client, ledger: Ledger) {
+    async fn run(task: Number, context: TaskContext, ledger: Data<Arc<Ledger>>) -> TaskResult {
+        ledger.line(&format!("start {} {} {}", task.0, now(), context.id()));
+        tokio::time::sleep(WORK).await;
+        ledger.line(&format!("end {} {}", task.0, now()));
+        Ok(())
+    }
+    let ledger = Arc::new(ledger);
+    let told = ledger.clone();
+    let worker = client
+        .worker()
+        .handle(run)
+        .data(ledger)
+        .lane(oncue::Lane::strict(["default"]).concurrency(CONCURRENCY))
+        .lease(LEASE)
+        .on_event(move |event| {
+            if let Event::LeaseLost { id } = event {
+                told.line(&format!("lost {id}"));
+            }
+        });
+    run_to_the_end(worker);
+}
+
+fn run_to_the_end(worker: Builder) {
+    oncue::block_on(async { worker.start().await.expect("starts").run().await.expect("ends") });
+}
+
+/// Enqueues batches as fast as it can, tells which are on their way and which are acknowledged.
+fn enqueue_hastily(client: &Client) {
+    oncue::block_on(async {
+        for batch in 0.. {
+            let count = [1, 7, 50][batch % 3];
+            say(&format!("going {count}"));
+            let handles = client.enqueue_all((0..count).map(Number)).await.expect("enqueued");
+            let ids: Vec<_> = handles.iter().map(|handle| handle.id().to_string()).collect();
+            say(&format!("acked {}", ids.join(" ")));
+        }
+    });
+}
+
+/// Runs that wait for a word of the parent each, until SIGTERM. A shutdown waits for them, if need be for
+/// an hour.
+fn work_at_a_gate(client: &Client) {
+    async fn wait(task: Number, gate: Data<Arc<Semaphore>>) -> TaskResult<String> {
+        say(&format!("started {}", task.0));
+        gate.acquire().await?.forget();
+        Ok(word(NAME))
+    }
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = gate.clone();
+    // Ends with the pipe.
+    std::thread::spawn(move || {
+        std::io::stdin().lines().map_while(Result::ok).for_each(|_| opened.add_permits(1));
+    });
+    let worker = client
+        .worker()
+        .handle(wait)
+        .data(gate)
+        .lease(LEASE)
+        .shutdown_timeout(Duration::from_secs(3_600))
+        .on_event(|event| match event {
+            Event::Settled { decision, .. } => say(&format!("settled {decision:?}")),
+            Event::Reclaimed { decision, .. } => say(&format!("reclaimed {decision:?}")),
+            Event::LeaseLost { id } => say(&format!("lost {id}")),
+            Event::LifeChanged { life, .. } => say(&format!("life {life:?}")),
+            _ => {}
+        });
+    run_to_the_end(worker);
+}
+
+/// Answers each number with the next.
+fn echo(client: &Client) {
+    run_to_the_end(client.worker().handle(|n: Number| async move { TaskResult::Ok(n.0 + 1) }));
+}
