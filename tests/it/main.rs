@@ -1,4 +1,8 @@
 //! Tests of the library from outside, one binary.
 
+#[cfg(feature = "sqlite")]
+mod examples;
 mod keys;
+mod lock;
 mod seal;
+mod tidy;
