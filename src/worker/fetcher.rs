@@ -51,7 +51,8 @@ enum Round {
     Dry { limited: bool },
 }
 
-/// The claims of one lane, until the worker is quiet.
+/// The claims of one lane; none once the worker is quiet. It never ends: an actor without anything to do
+/// would stop by itself, which counts as a death.
 async fn claim_shared(shared: Arc<Shared>, lane: usize) {
     let lane = &shared.lanes[lane];
     let mut desk = Desk::new(shared.clone(), Lane::Shared, lane.slots.clone());
@@ -73,6 +74,7 @@ async fn claim_shared(shared: Arc<Shared>, lane: usize) {
             }
         }
     }
+    std::future::pending().await
 }
 
 /// The claims of tasks that must run alone: one at a time, asked for about once a second.
@@ -91,6 +93,7 @@ async fn claim_alone(shared: Arc<Shared>) {
             }
         }
     }
+    std::future::pending().await
 }
 
 /// Where the claims of one lane are made: its present turn at each queue.

@@ -4,5 +4,7 @@
 mod examples;
 mod keys;
 mod lock;
+#[cfg(feature = "sqlite")]
+mod quiet;
 mod seal;
 mod tidy;
