@@ -124,7 +124,7 @@ impl Desk {
     /// Asks every queue once, in this order; in a strict lane a later queue only while all before it are
     /// empty.
     async fn round(&mut self, queues: &[QueueName], strict: bool) -> Round {
-        let mut limited = false;
+        let (mut limited, mut more) = (false, false);
         for queue in queues {
             let room = self.room();
             limited |= room.limited;
@@ -132,13 +132,20 @@ impl Desk {
                 return Round::Full;
             }
             if !room.accept.is_empty() {
+                let asked = room.free;
                 let claimed = self.claim(queue, room).await;
                 if strict && claimed > 0 {
                     return Round::More;
                 }
+                // It gave all it was asked for: there may be more, and more slots than one claim fills.
+                more |= claimed == asked;
             }
         }
-        if self.slots.free() == 0 { Round::Full } else { Round::Dry { limited } }
+        match self.slots.free() {
+            0 => Round::Full,
+            _ if more => Round::More,
+            _ => Round::Dry { limited },
+        }
     }
 
     /// Claims from one queue and hands on what it got; answers how much.
