@@ -118,6 +118,7 @@ impl std::fmt::Debug for Kept {
 }
 
 /// Checks a page against its limit.
+#[cfg(feature = "sqlite")]
 pub(crate) fn check_rows(rows: usize) -> Result<()> {
     if (1..=PAGE_ROWS_MAX).contains(&rows) {
         return Ok(());

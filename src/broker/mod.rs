@@ -31,7 +31,6 @@ use futures::future::BoxFuture;
 pub use claim::{
     Ask, Batch, BatchId, Cause, Claim, Enqueued, Lane, NewTask, Session, SessionId, Sweep,
 };
-pub(crate) use inspect::check_rows;
 pub use inspect::{Inspect, Kept, Listing, PAGE_ROWS_MAX, Page, QueueStats, TaskView};
 #[cfg(feature = "failpoints")]
 pub use mutant::Mutant;
