@@ -32,7 +32,7 @@ const SEEN: &str = "SELECT EXISTS (SELECT 1 FROM oncue_batch WHERE id = ?1 AND u
 const SEE: &str = "INSERT INTO oncue_batch (id, until) VALUES (?1, ?2)
     ON CONFLICT (id) DO UPDATE SET until = excluded.until";
 const FORGET: &str = "DELETE FROM oncue_batch WHERE until <= ?1
-    AND row IN (SELECT row FROM oncue_batch ORDER BY row LIMIT ?2)";
+    AND row IN (SELECT row FROM oncue_batch ORDER BY row LIMIT ?2 + 0)";
 const ANY_REMEMBERED: &str = "SELECT EXISTS (SELECT 1 FROM oncue_remembered)";
 const TASK: &str = "INSERT INTO oncue_task
     (row, queue, id, kind, class, lane, state, place, marks, since, at)
@@ -46,12 +46,12 @@ const TALLY: &str = "UPDATE oncue_queue SET n0 = n0 + ?2, n1 = n1 + ?3, n2 = n2 
 const QUEUE_NEW: &str = "INSERT INTO oncue_queue (name) VALUES (?1)";
 const SESSION_NEW: &str =
     "INSERT INTO oncue_session (id, queue, status, expires) VALUES (?1, ?2, ?3, ?4)";
-const SESSION_FIND: &str = "SELECT s.row, s.status, s.expires, q.name, s.queue
-    FROM oncue_session s JOIN oncue_queue q ON q.row = s.queue WHERE s.id = ?1";
+const SESSION_FIND: &str = "SELECT row, status, expires, queue FROM oncue_session WHERE id = ?1";
 const FIRST: &str = "SELECT row, place FROM oncue_task INDEXED BY oncue_task_pending
-    WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place > ?4 ORDER BY place LIMIT ?5";
-const CLAIM: &str = "SELECT t.id, t.kind, t.class, t.place, t.marks, r.record
-    FROM oncue_task t JOIN oncue_record r ON r.row = t.row WHERE t.row = ?1";
+    WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place > ?4 ORDER BY place";
+const CLAIM_TASK: &str =
+    "SELECT id, kind, class, place, marks FROM oncue_task NOT INDEXED WHERE row = ?1";
+const CLAIM_RECORD: &str = "SELECT record FROM oncue_record WHERE row = ?1";
 const HOLD: &str = "UPDATE oncue_task SET state = 2, session = ?2 WHERE row = ?1";
 const FIND: &str =
     "SELECT row, state, session, place, marks, since FROM oncue_task WHERE queue = ?1 AND id = ?2";
@@ -145,13 +145,15 @@ impl Raw {
         self.begin("NORMAL")?;
         let session = self.find_session()?;
         let mut first = conn.prepare_cached(FIRST)?;
-        let rows = first.query_map([1, 0, KIND, -1, batch], |row| row.get::<_, i64>(0))?;
-        let rows = rows.collect::<Result<Vec<_>, _>>()?;
-        let (mut claim, mut hold) = (conn.prepare_cached(CLAIM)?, conn.prepare_cached(HOLD)?);
-        let mut claims = Vec::with_capacity(BATCH);
+        let rows = first.query_map([1, 0, KIND, -1], |row| row.get::<_, i64>(0))?;
+        let rows = rows.take(BATCH).collect::<Result<Vec<_>, _>>()?;
+        let mut task = conn.prepare_cached(CLAIM_TASK)?;
+        let mut record = conn.prepare_cached(CLAIM_RECORD)?;
+        let mut hold = conn.prepare_cached(HOLD)?;
+        let mut claims: Vec<([u8; 16], Vec<u8>)> = Vec::with_capacity(BATCH);
         for row in &rows {
-            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(5)?));
-            claims.push(claim.query_row([row], read)?);
+            let id = task.query_row([row], |row| row.get(0))?;
+            claims.push((id, record.query_row([row], |row| row.get(0))?));
             hold.execute([*row, session])?;
         }
         self.commit([1, 0, -batch, batch, 0, 0, 0, 0, 0, 0, 0])?;
@@ -160,7 +162,6 @@ impl Raw {
         let mut find = conn.prepare_cached(FIND)?;
         let mut delete_task = conn.prepare_cached(DELETE_TASK)?;
         let mut delete_record = conn.prepare_cached(DELETE_RECORD)?;
-        let claims: Vec<([u8; 16], Vec<u8>)> = claims;
         for (id, _) in &claims {
             let row: i64 = find.query_row(params![1, id], |row| row.get(0))?;
             delete_task.execute([row])?;
