@@ -33,10 +33,10 @@ impl Actor for Fetcher {
             actix_rt::spawn(turn.retire(self.0.broker.clone(), self.0.config.lease));
         }
         for lane in 0..self.0.lanes.len() {
-            let claiming = claim_shared(self.0.clone(), lane);
+            let claiming = forever(claim_shared(self.0.clone(), lane));
             context.spawn(claiming.into_actor(self).map(|(), _, _| ()));
         }
-        let claiming = claim_alone(self.0.clone());
+        let claiming = forever(claim_alone(self.0.clone()));
         context.spawn(claiming.into_actor(self).map(|(), _, _| ()));
     }
 }
@@ -51,8 +51,13 @@ enum Round {
     Dry { limited: bool },
 }
 
-/// The claims of one lane; none once the worker is quiet. It never ends: an actor without anything to do
-/// would stop by itself, which counts as a death.
+/// A quiet Fetcher stays until it is stopped: an end of its own would count as a death.
+async fn forever(claiming: impl Future<Output = ()>) {
+    claiming.await;
+    std::future::pending().await
+}
+
+/// The claims of one lane, until the worker is quiet.
 async fn claim_shared(shared: Arc<Shared>, lane: usize) {
     let lane = &shared.lanes[lane];
     let mut desk = Desk::new(shared.clone(), Lane::Shared, lane.slots.clone());
@@ -74,7 +79,6 @@ async fn claim_shared(shared: Arc<Shared>, lane: usize) {
             }
         }
     }
-    std::future::pending().await
 }
 
 /// The claims of tasks that must run alone: one at a time, asked for about once a second.
@@ -93,7 +97,6 @@ async fn claim_alone(shared: Arc<Shared>) {
             }
         }
     }
-    std::future::pending().await
 }
 
 /// Where the claims of one lane are made: its present turn at each queue.
@@ -137,7 +140,7 @@ impl Desk {
                 if strict && claimed > 0 {
                     return Round::More;
                 }
-                // It gave all it was asked for: there may be more, and more slots than one claim fills.
+                // All that was asked for came: no wake-up tells of what is left.
                 more |= claimed == asked;
             }
         }
