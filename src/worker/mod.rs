@@ -108,8 +108,8 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // After a shutdown there is nobody to hear it.
-        if self.life() == Life::Running {
+        // Once ordered a shutdown is not hurried by a second order, and after it there is nobody to hear it.
+        if self.life() <= Life::Quiet {
             let _ = self.orders.send(Order::Shutdown { failure: None });
         }
     }
@@ -161,7 +161,10 @@ async fn control(
                 }
             },
             Some(order) = orders.recv() => match order {
-                Order::Quiet => tree.shared.quiet.cancel(),
+                Order::Quiet => {
+                    tree.shared.quiet.cancel();
+                    tree.go_on(Life::Quiet);
+                }
                 Order::WatchSignals => watch_signals(&tree),
                 Order::Shutdown { failure } => {
                     failed = failed.or(failure);

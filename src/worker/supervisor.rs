@@ -98,7 +98,7 @@ impl Tree {
     }
 
     /// Goes on in life; never back.
-    fn go_on(&self, to: Life) {
+    pub(crate) fn go_on(&self, to: Life) {
         let moved = self.life.send_if_modified(|life| {
             let onward = to > *life;
             *life = (*life).max(to);

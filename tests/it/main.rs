@@ -1,13 +1,16 @@
-//! The one integration binary: the sealed record, every broker against one contract and one model, and
-//! the runtime on top of them.
+//! The one integration binary: the sealed record, every broker against one contract and one model, the
+//! runtime on top of them, the command line, and the rules of the house.
 
 // The conformance suite is mounted once per broker on purpose.
 #![allow(clippy::duplicate_mod)]
 
 #[cfg(all(feature = "sqlite", feature = "cli"))]
 mod cli;
+#[cfg(feature = "sqlite")]
+mod examples;
 mod fixture;
 mod keys;
+mod lock;
 mod model;
 #[cfg(all(feature = "sqlite", feature = "failpoints"))]
 mod mutants;
@@ -22,3 +25,4 @@ mod processes;
 mod runtime;
 mod seal;
 mod sequences;
+mod tidy;

@@ -49,7 +49,7 @@ fn a_shutdown_waits_for_what_runs_and_claims_nothing_more() {
     let ending = std::thread::spawn(move || company.end());
     gate.add_permits(1);
     let (client, report) = ending.join().expect("ends");
-    assert_eq!((report.completed, report.released), (1, 0));
+    assert_eq!((report.completed, report.released, report.restarts), (1, 0, 0));
     assert_eq!(show(&client, &running).expect("kept").state, State::Completed);
     assert_eq!(show(&client, &waiting).expect("kept").state, State::Pending);
 }

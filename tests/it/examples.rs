@@ -1,0 +1,99 @@
+//! Every example runs, exits 0 by itself and shows what it says. The binaries lie beside the test's own.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Longest run of an example.
+const TIME_MAX: Duration = Duration::from_secs(60);
+
+fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a path");
+    let profile = test.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+    let path = profile.join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is not built; run `cargo build --examples --all-features`",
+        path.display()
+    );
+    path
+}
+
+#[track_caller]
+fn run(name: &str, arguments: &[&str], home: &TempDir) -> String {
+    let mut child = Command::new(binary(name))
+        .args(arguments)
+        .current_dir(home)
+        .env_remove("ONCUE_KEY")
+        .env_remove("ONCUE_KEY_FILE")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let begun = Instant::now();
+    while child.try_wait().expect("can be asked").is_none() {
+        if begun.elapsed() > TIME_MAX {
+            child.kill().expect("ends");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("ended");
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{name}: {status}\n{stdout}\n{stderr}");
+    stdout.into_owned()
+}
+
+fn home() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+#[test]
+fn hello_runs_and_runs_again_on_its_file() {
+    let home = home();
+    for _ in 0..2 {
+        assert_eq!(run("hello", &[], &home), "hello Ada\n");
+    }
+    assert!(home.path().join("hello.db.key").exists());
+}
+
+#[test]
+fn a_handler_actor_is_rebuilt_and_loses_nothing() {
+    let told = run("actor_handler", &[], &home());
+    for line in [
+        "letter 2 of this connection, to grace",
+        "letter 1 of this connection, to panic",
+        "letter 2 of this connection, to edsger",
+        "completed 4, retried 1, replicas restarted 1",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+    assert_eq!(told.matches("mailer: connected").count(), 2, "{told}");
+}
+
+#[test]
+fn a_worker_lives_beside_a_web_server() {
+    let told = run("actix_web_embed", &["--once"], &home());
+    for line in ["POST /greet -> HTTP/1.1 202 Accepted", "hello Ada", "completed 1"] {
+        assert!(told.contains(line), "{told}");
+    }
+}
+
+#[test]
+fn retries_tell_every_ending() {
+    let told = run("retries", &[], &home());
+    for line in [
+        "failed (handler), again in 50ms",
+        "failed (handler), again in 100ms",
+        "fetched at attempt 3",
+        "failed (http_429), again in 300ms",
+        "archived (http_403), skip_retry",
+        "put off for 100ms, at no cost",
+        "run ended: Drop",
+        "completed 3, archived 1",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
