@@ -122,6 +122,7 @@ pub fn key_path(database: &Path) -> PathBuf {
     path.into()
 }
 
+#[cfg(feature = "sqlite")]
 fn make_key(database: &Path) -> Result<Keyring> {
     let path = key_path(database);
     let keyring = Keyring::generate()?;
@@ -140,6 +141,7 @@ fn make_key(database: &Path) -> Result<Keyring> {
     }
 }
 
+#[cfg(feature = "sqlite")]
 fn no_key(database: &Path) -> Error {
     Error::key(format!(
         "no key for {}: set {KEY_VARIABLE} or {KEY_FILE_VARIABLE}, or put the key back as {}",

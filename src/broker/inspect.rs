@@ -4,7 +4,6 @@
 
 use crate::clock::Timestamp;
 use crate::envelope::Stored;
-use crate::error::Result;
 use crate::queue::QueueName;
 use crate::state::{Reason, State};
 use crate::task::{TaskId, Trail};
@@ -118,7 +117,8 @@ impl std::fmt::Debug for Kept {
 }
 
 /// Checks a page against its limit.
-pub(crate) fn check_rows(rows: usize) -> Result<()> {
+#[cfg(feature = "sqlite")]
+pub(crate) fn check_rows(rows: usize) -> crate::Result<()> {
     if (1..=PAGE_ROWS_MAX).contains(&rows) {
         return Ok(());
     }

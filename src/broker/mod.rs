@@ -31,6 +31,7 @@ use futures::future::BoxFuture;
 pub use claim::{
     Ask, Batch, BatchId, Cause, Claim, Enqueued, Lane, NewTask, Session, SessionId, Sweep,
 };
+#[cfg(feature = "sqlite")]
 pub(crate) use inspect::check_rows;
 pub use inspect::{Inspect, Kept, Listing, PAGE_ROWS_MAX, Page, QueueStats, TaskView};
 #[cfg(feature = "failpoints")]
