@@ -53,7 +53,10 @@ mod tests {
 
     #[test]
     fn only_one_json_value_of_a_good_kind_is_taken() {
-        assert_eq!(RawTask::json("a:b", " {\"n\": 1e400} \n").expect("json").payload, "{\"n\": 1e400}");
+        assert_eq!(
+            RawTask::json("a:b", " {\"n\": 1e400} \n").expect("json").payload,
+            "{\"n\": 1e400}"
+        );
         for (kind, payload) in [("a", ""), ("a", "{"), ("a", "1 2"), ("A", "1")] {
             assert!(RawTask::json(kind, payload).expect_err(payload).is_invalid());
         }
