@@ -105,11 +105,8 @@ pub(crate) fn parse() -> Result<(Cli, Output), ExitCode> {
 pub(crate) fn run(cli: Cli, output: Output) -> Result<Verdict> {
     // The demo shows on purpose what a worker complains about.
     let quiet = matches!(cli.command, Command::Demo(_)) && cli.verbose == 0;
-    output::log(if quiet {
-        "off"
-    } else {
-        ["warn", "info"].get(usize::from(cli.verbose)).unwrap_or(&"debug")
-    });
+    let loud = ["warn", "info"].get(usize::from(cli.verbose)).unwrap_or(&"debug");
+    output::log(if quiet { "off" } else { loud }, output);
     let target = Target::new(cli.broker)?;
     oncue::block_on(async {
         match cli.command {

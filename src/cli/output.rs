@@ -112,16 +112,13 @@ fn write(line: std::fmt::Arguments<'_>) -> Result<()> {
     }
 }
 
-/// Starts logging to standard error. `RUST_LOG` goes before `level`.
-pub(super) fn log(level: &str) {
+/// Starts logging to standard error, as JSON where errors are. `RUST_LOG` goes before `level`.
+pub(super) fn log(level: &str, output: Output) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let color =
-        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(color)
-        .init();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let color = io::stderr().is_terminal() && !plain;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    if output.json { log.json().init() } else { log.with_ansi(color).init() }
 }
 
 /// An empty table with these columns. Without a terminal it is as wide as its content.

@@ -139,6 +139,38 @@ fn a_file_that_is_gone_or_closed_is_archived_and_not_lost() {
 }
 
 #[test]
+fn an_interrupted_demo_hands_its_tasks_back() {
+    let folder = folder();
+    let path = folder.path();
+    fs::create_dir(path.join("tree")).expect("folder");
+    for name in 0..2_000 {
+        fs::write(path.join("tree").join(name.to_string()), "x").expect("file");
+    }
+    let demo = ["demo", "--dir", "tree", "--keep", "--concurrency", "1"];
+    let child = command(path).args(demo).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.expect("runs");
+    let list = ["queue", "list", "--broker", "sqlite:oncue-demo.db", "--json"];
+    // Once something was done, signals are listened for.
+    while {
+        assert!(child.try_wait().expect("waits").is_none(), "the demo ended by itself");
+        let output = oncue(path, &list);
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        told["queues"][0]["completed_ever"].as_u64().unwrap_or(0) == 0
+    } {}
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).expect("signalled");
+    let output = child.wait_with_output().expect("ends");
+    let (stdout, stderr) = texts(&output);
+    assert_eq!(output.status.code(), Some(130), "{stdout}{stderr}");
+    let told: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!((&told["interrupted"], &told["lost"]), (&true.into(), &0.into()), "{told}");
+    let queue = &answer(&oncue(path, &list))["queues"][0];
+    assert_eq!((&queue["active"], &queue["failed_ever"]), (&0.into(), &told["retried"]), "{queue}");
+    let left = ["pending", "scheduled", "retry"].map(|state| queue[state].as_u64().expect(state));
+    assert_eq!(told["unfinished"], left.iter().sum::<u64>(), "{told} {queue}");
+}
+
+#[test]
 fn a_bench_names_every_figure_and_leaves_nothing_behind() {
     let folder = folder();
     let told = answer(&oncue(folder.path(), &["bench", "--tasks", "50", "--json"]));

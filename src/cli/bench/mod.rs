@@ -33,13 +33,13 @@ pub(super) struct Args {
     /// Tasks to preload in batches and to drain
     #[arg(long, default_value_t = 20_000, value_name = "N")]
     tasks: u64,
-    /// Bytes of each payload, at least 32
+    /// Bytes of each payload, at least 48
     #[arg(long, default_value_t = 100, value_name = "BYTES")]
     payload: usize,
     /// Tasks that run at once
     #[arg(long, default_value_t = 256, value_name = "C")]
     concurrency: usize,
-    /// Go on although the queue `oncue-bench` holds tasks; they are run, and counted by nobody
+    /// Go on although the queue `oncue-bench` holds tasks; they are drained along
     #[arg(long)]
     yes: bool,
 }

@@ -1,6 +1,7 @@
 //! The broker a bench works on: one that was named, or a file of its own.
 
 use oncue::seal::{KeySource, Keyring};
+use oncue::state::State;
 use oncue::{Client, Connect, Error, Result};
 use zeroize::Zeroizing;
 
@@ -58,12 +59,13 @@ impl Place {
         self.file.is_none()
     }
 
-    /// Refuses a queue that is not empty.
-    pub(super) async fn check_empty(&self, client: &Client) -> Result<()> {
+    /// How many tasks of earlier runs are pending. Refuses a queue that is not empty, unless `run_along`.
+    pub(super) async fn held(&self, client: &Client, run_along: bool) -> Result<u64> {
         let stats = client.broker().stats().await?;
         let held = stats.iter().find(|stats| stats.queue.as_str() == QUEUE);
         match held.map_or(0, |stats| stats.total()) {
-            0 => Ok(()),
+            0 => Ok(0),
+            _ if run_along => Ok(held.map_or(0, |stats| stats.count(State::Pending))),
             count => Err(Error::refused(format!(
                 "queue {QUEUE} holds {count} tasks; run them along with --yes"
             ))),

@@ -75,11 +75,20 @@ pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<V
 
 /// The demo between the making and the removing of its database.
 async fn play(args: &Args, root: PathBuf, database: &Database, terminal: bool) -> Result<Summary> {
-    let client = Client::open(database.connect()).await?;
     let ledger = Arc::new(Ledger::new());
     let pickups = Arc::new(Pickups::new());
     let tree = Arc::new(Tree::new(root.clone()));
-    let worker = start(args.concurrency, &client, &ledger, &pickups, &tree).await?;
+    let started = async {
+        let client = Client::open(database.connect()).await?;
+        let worker = start(args.concurrency, &client, &ledger, &pickups, &tree).await?;
+        Ok::<_, Error>((client, worker))
+    };
+    let (client, worker) = tokio::select! {
+        // First, so that there is no moment at which a signal would leave the database behind.
+        biased;
+        _ = tokio::signal::ctrl_c() => return Ok(Summary::of(&ledger.tally(), None, None, true, 0.0)),
+        started = started => started?,
+    };
     let progress = Progress::start(&ledger, terminal);
     let flow = Flow {
         client: client.clone(),
