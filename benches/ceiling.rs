@@ -1,6 +1,6 @@
 //! How much of the disk's worth is left: the SQL of the SQLite broker without runtime and sealing, and the product.
 //!
-//! Both in one run, taking turns, durability full, batches of 1,000, payloads of 100 bytes; the median of three
+//! Both in one run, taking turns, durability full, batches of 1,000, payloads of 100 bytes; the median of five
 //! rounds. Ratios within a run mean something, the figures of two runs do not. Prints one JSON object.
 //!
 //! The statements stand here as in `src/broker/sqlite`; a test compares them.
@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 const BATCH: usize = 1_000;
 const BATCHES: usize = 30;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const TASKS: usize = BATCH * BATCHES;
 const KIND: i64 = 7;
 

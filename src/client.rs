@@ -78,7 +78,8 @@ impl Client {
 
     async fn store_one(&self, ready: Ready) -> Result<Handle> {
         let (id, queue) = (ready.id, ready.queue);
-        let batch = Batch { id: BatchId::fresh(), queue: queue.clone(), tasks: vec![ready.task] };
+        let batch =
+            Batch { id: BatchId::fresh(), queue: queue.clone(), tasks: [ready.task].into() };
         let enqueued = self.store(batch).await?;
         let created = enqueued.first() == Some(&Enqueued::Created);
         Ok(Handle::new(self.clone(), queue, id, created))
@@ -124,7 +125,8 @@ impl Client {
             }
         }
         for (queue, (positions, tasks)) in queues {
-            let replies = self.store(Batch { id: BatchId::fresh(), queue, tasks }).await?;
+            let batch = Batch { id: BatchId::fresh(), queue, tasks: tasks.into() };
+            let replies = self.store(batch).await?;
             for (position, reply) in positions.into_iter().zip(replies) {
                 handles[position].created = reply == Enqueued::Created;
             }

@@ -4,6 +4,7 @@
 //! it is the proof that a settle is not late.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -33,7 +34,8 @@ pub struct Batch {
     /// The queue.
     pub queue: QueueName,
     /// At most [`BATCH_TASKS_MAX`](super::BATCH_TASKS_MAX) and [`BATCH_BYTES_MAX`](super::BATCH_BYTES_MAX).
-    pub tasks: Vec<NewTask>,
+    /// Shared, so that sending it again copies nothing.
+    pub tasks: Arc<[NewTask]>,
 }
 
 /// A task to be stored.

@@ -284,7 +284,7 @@ impl Inspect for SqliteBroker {
 impl SqliteBroker {
     /// Stores the first task of a batch that is refused.
     fn enqueue_half(&self, mut batch: Batch, error: Error) -> Reply<Vec<Enqueued>> {
-        batch.tasks.truncate(1);
+        batch.tasks = batch.tasks.iter().take(1).cloned().collect();
         let stored = self.0.writer.call(Haste::Hard, move |tx| enqueue::enqueue(tx, &batch));
         Box::pin(async move {
             stored.await?;

@@ -181,7 +181,7 @@ fn a_batch_over_its_limits_stores_nothing_and_does_not_spend_its_id() {
         let error = refusal(bench.broker.enqueue(batch.clone()));
         assert!(error.is_too_large(), "{error:?}");
         assert_eq!(bench.stats(), QueueStats::empty(bench.queue.clone()));
-        batch.tasks.truncate(1);
+        batch.tasks = [batch.tasks[0].clone()].into();
         assert_eq!(bench.enqueue(&batch), [Created]);
         let (session, claims) = bench.take_all();
         bench.end(&session, &claims[0], Order::Drop);
@@ -199,11 +199,13 @@ fn a_full_batch_is_stored_in_order() {
 fn a_task_of_another_queue_is_refused_with_its_batch() {
     let bench = open();
     let mut batch = bench.batch(tasks(2));
-    batch.tasks[1] = task(KINDS[0]).seal(&queue("other"), bench.now());
+    let own = batch.tasks[0].clone();
+    let foreign = task(KINDS[0]).seal(&queue("other"), bench.now());
+    batch.tasks = [own.clone(), foreign].into();
     let error = refusal(bench.broker.enqueue(batch.clone()));
     assert!(error.is_invalid(), "{error:?}");
     assert_eq!(bench.stats().total(), 0);
-    batch.tasks.pop();
+    batch.tasks = [own].into();
     assert_eq!(bench.enqueue(&batch), [Created]);
 }
 

@@ -83,7 +83,7 @@ impl Run {
 
     pub fn oversize(&mut self, plan: Plan) -> Verdict {
         let task = self.seal(&plan);
-        let tasks = vec![task; BATCH_TASKS_MAX + 1];
+        let tasks = vec![task; BATCH_TASKS_MAX + 1].into();
         self.enqueue(&Batch { id: BatchId::fresh(), queue: self.bench.queue.clone(), tasks })
     }
 

@@ -41,7 +41,7 @@ fn sized(id: TaskId, header: Header, due: Due, bytes: usize) -> NewTask {
 }
 
 fn batch(tasks: Vec<NewTask>) -> Batch {
-    Batch { id: BatchId::fresh(), queue: queue(), tasks }
+    Batch { id: BatchId::fresh(), queue: queue(), tasks: tasks.into() }
 }
 
 fn one() -> Batch {
