@@ -9,8 +9,9 @@ use rustix::process::Signal;
 
 use super::evidence::Evidence;
 use super::ledger::{now, read};
+use super::player::Player;
 use super::role::{LEDGER, RANGE};
-use super::stage::{Dice, Home, Player};
+use super::stage::{Dice, Home};
 use crate::runtime::company::count;
 
 const TASKS: u64 = 20_000;

@@ -10,6 +10,7 @@ use oncue::queue::QueueName;
 use oncue::state::{Reason, State};
 
 use super::ledger::read;
+use super::role::LEASE;
 use super::stage::Home;
 use crate::runtime::company::count;
 
@@ -68,9 +69,10 @@ impl Evidence {
     }
 
     /// Whether the session of a run was over when the next one began: its process was killed before, or
-    /// tells that it lost the lease.
+    /// tells that it lost the lease, or was killed before its next beat could have told it.
     fn is_explained(&self, run: &Run, next: &Run) -> bool {
-        self.deaths.get(&run.who).is_some_and(|death| *death <= next.start)
+        let told = next.start + u64::try_from(LEASE.as_nanos()).expect("short");
+        self.deaths.get(&run.who).is_some_and(|death| *death <= told)
             || self.lost.contains(&(run.who.clone(), run.id.clone()))
     }
 
@@ -102,12 +104,23 @@ impl Evidence {
                 run.end,
             );
         }
+        for runs in self.runs.values().filter(|runs| runs.len() > 1) {
+            let crashes = crashes(client, &runs[0].id);
+            assert!(crashes + 1 >= runs.len(), "{crashes} lost leases, {} runs", runs.len());
+        }
         let completed = tasks - poisoned.len() as u64;
         assert_eq!(count(client, "default", State::Completed), completed);
         let stats = oncue::block_on(client.broker().stats()).expect("stats");
         assert_eq!(stats[0].total(), tasks, "each key is one task");
         assert_eq!(stats[0].completed, completed, "each completion is recorded once");
     }
+}
+
+/// How many leases over this task were lost, as the broker has it.
+fn crashes(client: &Client, id: &str) -> usize {
+    let (queue, id) = (QueueName::parse("default").expect("a name"), id.parse().expect("an id"));
+    let view = oncue::block_on(client.broker().show(queue, id)).expect("shown");
+    view.expect("kept").trail.crashes.len()
 }
 
 /// The tasks that took too many workers down with them, which is the only reason to be archived here.
@@ -125,18 +138,15 @@ fn poisoned(client: &Client) -> HashSet<String> {
 
 impl fmt::Debug for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let overlaps =
-            self.pairs().filter(|(run, next)| run.end.is_none_or(|end| end > next.start));
+        let cut = self.runs.values().flatten().filter(|run| run.end.is_none());
         let live = self.pairs().filter(|(run, next)| run.end.is_some_and(|end| end > next.start));
+        let again = self.runs.values().filter(|runs| runs.len() > 1);
         let ended = |runs: &&Vec<Run>| runs.iter().filter(|run| run.end.is_some()).count() > 1;
         f.debug_struct("Evidence")
             .field("acknowledged", &self.acked.len())
             .field("runs", &self.runs.values().map(Vec::len).sum::<usize>())
-            .field(
-                "tasks_that_ran_again",
-                &self.runs.values().filter(|runs| runs.len() > 1).count(),
-            )
-            .field("runs_that_never_ended_before_the_next", &overlaps.count())
+            .field("tasks_that_ran_again", &again.count())
+            .field("runs_cut_short", &cut.count())
             .field("live_overlaps", &live.count())
             .field("tasks_that_ended_twice", &self.runs.values().filter(ended).count())
             .field("leases_lost", &self.lost.len())

@@ -1,6 +1,6 @@
 //! Several processes on one SQLite file: killed, stopped, told to end, and waking one another.
 //!
-//! The other processes are this binary again: a [`stage::Player`] starts it with nothing but [`child`] to
+//! The other processes are this binary again: a [`player::Player`] starts it with nothing but [`child`] to
 //! run, in a role that an environment variable names. What they say comes through a pipe, what must be
 //! believed later is in a [`ledger`](ledger::Ledger) beside the broker.
 
@@ -9,6 +9,7 @@ mod crowd;
 mod evidence;
 mod ledger;
 mod pickup;
+mod player;
 mod role;
 mod signals;
 mod stage;

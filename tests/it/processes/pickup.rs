@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::stage::{Home, Player};
+use super::player::Player;
+use super::stage::Home;
 use crate::runtime::company::{Number, PATIENCE};
 
 /// Tasks enqueued one after the other, each when the one before was answered.

@@ -11,7 +11,8 @@ use rustix::process::{Pid, Signal};
 use tokio::sync::Semaphore;
 
 use super::ledger::{Ledger, now};
-use super::stage::{DATABASE, MARK, PARENT, ROLE, connect};
+use super::player::{DATABASE, MARK, PARENT, ROLE};
+use super::stage::connect;
 use crate::runtime::company::Number;
 
 /// Where a role keeps its ledger.

@@ -4,49 +4,70 @@ use oncue::Handle;
 use oncue::state::State;
 use rustix::process::Signal;
 
+use super::player::Player;
 use super::role::NAME;
-use super::stage::{Home, Player};
+use super::stage::Home;
 use crate::runtime::company::{Number, count, show};
 
-/// A worker whose runs wait for a word, in the middle of one.
-fn at_the_gate(home: &Home) -> (Player, oncue::Client, Handle) {
+/// A worker whose runs wait for a word, in the middle of one of each of these numbers.
+fn at_the_gate<const N: usize>(
+    home: &Home,
+    numbers: [u64; N],
+) -> (Player, oncue::Client, [Handle; N]) {
     let client = home.client();
-    let task = oncue::block_on(client.enqueue(Number(7))).expect("enqueued");
+    let enqueue = |number| oncue::block_on(client.enqueue(Number(number))).expect("enqueued");
+    let tasks = numbers.map(enqueue);
     let worker = Player::start(home, "gated", &[(NAME, "the first")]);
-    worker.until("started 7");
-    (worker, client, task)
+    numbers.iter().for_each(|_| drop(worker.until("started")));
+    (worker, client, tasks)
 }
 
 #[test]
 fn a_stopped_worker_is_fenced_out() {
     let home = Home::new();
-    let (mut first, client, task) = at_the_gate(&home);
+    let (mut first, client, tasks) = at_the_gate(&home, [7, 8]);
     first.stop(&home);
     let mut second = Player::start(&home, "gated", &[(NAME, "the second")]);
-    second.until("reclaimed Release");
-    second.until("started 7");
+    for word in ["reclaimed Release", "reclaimed Release", "started", "started"] {
+        second.until(word);
+    }
+    // One is over when the first worker wakes, one runs: neither is its own any more.
     second.tell("go on");
     second.until("settled Complete");
-    // The gate is open before it wakes: its run ends at once, as if nothing had happened.
+    // The gate is open before it wakes: its runs end at once, as if nothing had happened.
+    first.tell("go on");
     first.tell("go on");
     first.signal(Signal::CONT);
-    assert_eq!(first.until("lost"), task.id().to_string());
+    let mut lost = [first.until("lost"), first.until("lost")];
+    let mut ids = tasks.each_ref().map(|task| task.id().to_string());
+    lost.sort();
+    ids.sort();
+    assert_eq!(lost, ids);
     first.catches(Signal::TERM);
     first.signal(Signal::TERM);
     assert!(first.end().success());
-    let view = show(&client, &task).expect("kept");
-    assert_eq!(view.state, State::Completed);
-    assert_eq!((view.trail.attempts, view.trail.crashes.len()), (0, 1), "one lost lease");
-    let result = oncue::block_on(async { task.result::<String>().await });
-    assert_eq!(result.expect("a result"), "the second");
+    assert_eq!(
+        count(&client, "default", State::Active),
+        1,
+        "what the second one runs is left alone"
+    );
+    second.tell("go on");
+    second.until("settled Complete");
+    for task in &tasks {
+        let view = show(&client, task).expect("kept");
+        assert_eq!(view.state, State::Completed);
+        assert_eq!((view.trail.attempts, view.trail.crashes.len()), (0, 1), "one lost lease");
+        let result = oncue::block_on(async { task.result::<String>().await });
+        assert_eq!(result.expect("a result"), "the second");
+    }
     let stats = oncue::block_on(client.broker().stats()).expect("stats");
-    assert_eq!((stats[0].completed, stats[0].failed), (1, 0), "one completion is recorded");
+    assert_eq!((stats[0].completed, stats[0].failed), (2, 0), "each completion is recorded once");
 }
 
 #[test]
 fn sigterm_waits_for_what_runs() {
     let home = Home::new();
-    let (mut worker, client, task) = at_the_gate(&home);
+    let (mut worker, client, [task]) = at_the_gate(&home, [7]);
     worker.catches(Signal::TERM);
     worker.signal(Signal::TERM);
     worker.until("life Draining");
@@ -60,7 +81,7 @@ fn sigterm_waits_for_what_runs() {
 #[test]
 fn a_second_sigterm_does_not_wait() {
     let home = Home::new();
-    let (mut worker, client, task) = at_the_gate(&home);
+    let (mut worker, client, [task]) = at_the_gate(&home, [7]);
     worker.catches(Signal::TERM);
     worker.signal(Signal::TERM);
     worker.until("life Draining");
