@@ -162,10 +162,12 @@ impl Desk {
             Ok(claims) => {
                 self.wait = BACKOFF.0;
                 let count = claims.len();
+                // The broker opened the session, be there claims or not: beats must keep it from now on, or
+                // the first claims could come in the last moment of its lease.
+                if !turn.is_open() {
+                    turn.extend(asked, lease);
+                }
                 if count > 0 {
-                    if !turn.is_open() {
-                        turn.extend(asked, lease);
-                    }
                     if let Some((_, used)) = self.turns.get_mut(queue) {
                         *used = Instant::now();
                     }

@@ -66,6 +66,18 @@ impl Player {
         }
     }
 
+    /// Waits until it has said something that begins with each of these words, in any order.
+    #[track_caller]
+    pub fn until_all(&self, words: &[&str]) {
+        let mut words = words.to_vec();
+        while !words.is_empty() {
+            let line = self.until("");
+            if let Some(found) = words.iter().position(|word| line.starts_with(word)) {
+                words.remove(found);
+            }
+        }
+    }
+
     /// All it still said, once it has ended.
     #[track_caller]
     pub fn last_words(&self) -> Vec<String> {
