@@ -25,6 +25,8 @@ struct Faulty {
     calls: AtomicUsize,
     /// Nothing answers and nothing takes effect.
     down: AtomicBool,
+    /// How many sessions each beat named.
+    beats: std::sync::Mutex<Vec<usize>>,
 }
 
 const ENQUEUE: usize = 0;
@@ -35,7 +37,13 @@ const RETIRE: usize = 3;
 impl Faulty {
     fn new() -> Arc<Self> {
         let inner = broker();
-        Arc::new(Self { inner, lose: Default::default(), calls: 0.into(), down: false.into() })
+        Arc::new(Self {
+            inner,
+            lose: Default::default(),
+            calls: 0.into(),
+            down: false.into(),
+            beats: Default::default(),
+        })
     }
 
     fn lose(&self, verb: usize, every: usize) {
@@ -91,6 +99,7 @@ impl Broker for Faulty {
         self.inner.reclaim(sweep)
     }
     fn beat(&self, beat: Beat) -> Reply<Beaten> {
+        self.beats.lock().unwrap_or_else(|error| error.into_inner()).push(beat.sessions.len());
         if self.down.load(Ordering::SeqCst) { self.refuse() } else { self.inner.beat(beat) }
     }
     fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
@@ -179,6 +188,23 @@ fn an_outage_is_back_pressure_and_then_over() {
     faulty.down.store(false, Ordering::SeqCst);
     company.completed(20);
     assert!(ledger.iter().all(|runs| runs.load(Ordering::SeqCst) == 1));
+}
+
+#[test]
+fn an_idle_worker_keeps_the_sessions_it_opened() {
+    let faulty = Faulty::new();
+    let company = Company::start(client_of(faulty.clone()), |worker| {
+        worker.handle(run).data(runs(1)).lease(Duration::from_millis(300))
+    });
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let beaten = || faulty.beats.lock().is_ok_and(|beats| beats.iter().any(|named| *named > 0));
+    while !beaten() {
+        assert!(std::time::Instant::now() < deadline, "a session nobody beats expires");
+        std::thread::yield_now();
+    }
+    // What comes after more than a lease of idling is claimed under a lease that holds.
+    let task = company.put(Number(0));
+    assert!(matches!(company.settled(&task).0, Decision::Complete(_)));
 }
 
 #[test]
