@@ -71,6 +71,9 @@ async fn attempt(job: &Job, header: &Header, runner: &dyn Runner, shared: &Share
         Ok(opened) => opened,
         Err(error) => return End { message: error.to_string(), ..End::of(unopenable(&error)) },
     };
+    if let Some(message) = misplaced(job, header, shared) {
+        return End { message, ..End::of(Outcome::Unopenable) };
+    }
     let context = TaskContext::new(Run {
         id: job.claim.id(),
         kind: header.kind.clone(),
@@ -93,6 +96,19 @@ async fn attempt(job: &Job, header: &Header, runner: &dyn Runner, shared: &Share
     let keep = !header.retention.is_zero();
     let input = Input { context, codec: opened.codec, body: opened.body, keep, slot };
     handle(job, header, input, runner, shared).await
+}
+
+/// Whether the task was sealed for another kind or queue than those it came by: the ticket and the queue are
+/// the broker's word, the header is proven. Whoever writes to the broker must not choose the handler.
+fn misplaced(job: &Job, header: &Header, shared: &Shared) -> Option<String> {
+    let route = shared.routes.get(job.claim.ticket.kind);
+    if route.is_none_or(|route| route.kind != header.kind) {
+        Some(format!("sealed for kind {}, but routed by another", header.kind))
+    } else if *job.queue() != header.queue {
+        Some(format!("sealed for queue {}, but found in {}", header.queue, job.queue()))
+    } else {
+        None
+    }
 }
 
 /// Runs the handler within its time. What is dropped here ends at its next await.
