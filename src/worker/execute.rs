@@ -12,7 +12,7 @@ use crate::codec::Codec;
 use crate::envelope::Header;
 use crate::error::Error;
 use crate::event::Event;
-use crate::handler::{Input, Run, Runner, TaskContext, TaskError};
+use crate::handler::{Input, Run, Runner, TaskContext, TaskError, cut};
 use crate::outcome::{Decision, Outcome, Retry, decide};
 use crate::panic;
 use crate::retry::RetryPolicy;
@@ -37,7 +37,7 @@ impl End {
 
     fn failed(class: &'static str, message: String) -> Self {
         let outcome = Outcome::Failed { class: Cow::Borrowed(class), retry: Retry::ByPolicy };
-        Self { outcome, result: None, message }
+        Self { outcome, result: None, message: cut(message) }
     }
 }
 
