@@ -13,7 +13,7 @@ use crate::envelope::Header;
 use crate::error::Error;
 use crate::event::Event;
 use crate::handler::{Input, Run, Runner, TaskContext, TaskError, cut};
-use crate::outcome::{Decision, Outcome, Retry, decide};
+use crate::outcome::{Decision, Limits, Outcome, Retry, decide};
 use crate::panic;
 use crate::retry::RetryPolicy;
 use crate::seal::{Purpose, Seat};
@@ -181,9 +181,11 @@ fn conclude(
 ) {
     let Some(header) = header else {
         let kind = shared.unnamed.clone();
-        let order = Order::Archive { reason: crate::state::Reason::Unopenable };
-        let decision = Decision::Archive(crate::state::Reason::Unopenable);
-        let settlement = Settlement::new(job.claim.ticket, order);
+        // Without a header nothing is added to the trail: what it says may be what cannot be read.
+        let (mut unused, limits) = (Trail::default(), Limits::default());
+        let now = shared.broker.now();
+        let decision = decide(&end.outcome, &limits, &mut unused, policy, now, chance());
+        let settlement = Settlement::new(job.claim.ticket, order(decision, None));
         return job.finish(settlement, decision, kind, None, began.elapsed());
     };
     let attempt = job.claim.trail.attempts.saturating_add(1);
