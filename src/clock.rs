@@ -44,9 +44,10 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
+/// As RFC 3339; what lies beyond [`TIMESTAMP_MAX`] was never written by us and is shown as that.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", humantime::format_rfc3339_millis((*self).into()))
+        write!(f, "{}", humantime::format_rfc3339_millis((*self).min(TIMESTAMP_MAX).into()))
     }
 }
 
@@ -109,5 +110,8 @@ mod tests {
     #[test]
     fn a_timestamp_reads_as_rfc_3339() {
         assert_eq!(Timestamp(1_500).to_string(), "1970-01-01T00:00:01.500Z");
+        for late in [TIMESTAMP_MAX.0, TIMESTAMP_MAX.0 + 1, u64::MAX] {
+            assert_eq!(Timestamp(late).to_string(), "9999-12-31T23:59:59.999Z");
+        }
     }
 }

@@ -63,8 +63,8 @@ impl Output {
             writeln!(stderr, "{}", told(code, &message, &causes))
         } else {
             let causes: String =
-                causes.iter().map(|cause| format!("\n  because: {cause}")).collect();
-            writeln!(stderr, "error: {error}{causes}")
+                causes.iter().map(|cause| format!("\n  because: {}", plain(cause))).collect();
+            writeln!(stderr, "error: {}{causes}", plain(&error.to_string()))
         };
         ExitCode::from(code(error))
     }
@@ -119,6 +119,21 @@ pub(super) fn log(level: &str, output: Output) {
     let color = io::stderr().is_terminal() && !plain;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     if output.json { log.json().init() } else { log.with_ansi(color).init() }
+}
+
+/// Text that came from outside, fit for a terminal: what would move the cursor, begin a line or turn the
+/// direction of writing is spelled out.
+pub(super) fn plain(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => plain.extend(c.escape_default()),
+            _ if c.is_control() || turns(c) => plain.extend(c.escape_unicode()),
+            _ => plain.push(c),
+        }
+    }
+    plain
 }
 
 /// An empty table with these columns. Without a terminal it is as wide as its content.

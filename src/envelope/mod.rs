@@ -97,6 +97,19 @@ impl Stored {
         }
     }
 
+    /// Stands in for a record that is missing or cannot be taken apart: no header, opens never. So a broker
+    /// hands on what it cannot read like any other task, and whoever opens tasks says what becomes of it.
+    #[cfg(any(test, feature = "sqlite"))]
+    pub(crate) fn damaged(id: TaskId) -> Self {
+        Self { id, record: vec![0; PREFIX], sealed: PREFIX }
+    }
+
+    /// The same for a task of which something was written by a newer version: so does its header.
+    #[cfg(any(test, feature = "sqlite"))]
+    pub(crate) fn newer(id: TaskId) -> Self {
+        Self { id, record: vec![0, 1, u8::MAX], sealed: PREFIX + 1 }
+    }
+
     /// Whose it says it is: the broker's word, authenticated when opened.
     pub fn id(&self) -> TaskId {
         self.id
@@ -177,6 +190,13 @@ mod tests {
         }
         assert!(Stored::parse(ID, huge[..huge.len() - 1].to_vec()).is_ok());
         assert!(Stored::parse(ID, b"\0\x03abc".to_vec()).is_ok());
+    }
+
+    #[test]
+    fn what_stands_in_for_a_record_has_no_header() {
+        assert!(Stored::damaged(ID).header().expect_err("damaged").is_corrupt());
+        assert!(Stored::newer(ID).header().expect_err("newer").is_newer());
+        assert_eq!((Stored::damaged(ID).sealed_len(), Stored::newer(ID).sealed_len()), (0, 0));
     }
 
     proptest! {

@@ -16,6 +16,15 @@ pub type TaskResult<T = ()> = Result<T, TaskError>;
 /// Longest kept message of a failure, in bytes; the rest is cut.
 pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 
+/// At most [`MESSAGE_BYTES_MAX`] of a message, so that it has room in the trail of its task.
+pub(crate) fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        let cut = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at));
+        message.truncate(cut.unwrap_or(0));
+    }
+    message
+}
+
 /// Why a run did not succeed, and what is to follow.
 ///
 /// | constructor | attempt counts | then |
@@ -32,11 +41,7 @@ pub struct TaskError {
 
 impl TaskError {
     fn failed(retry: Retry, message: impl fmt::Display) -> Self {
-        let mut message = message.to_string();
-        if message.len() > MESSAGE_BYTES_MAX {
-            let cut = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at));
-            message.truncate(cut.unwrap_or(0));
-        }
+        let message = cut(message.to_string());
         Self { outcome: Outcome::Failed { class: Cow::Borrowed("handler"), retry }, message }
     }
 

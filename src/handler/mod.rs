@@ -16,6 +16,7 @@ pub use actor::{ActorHandler, Job, Output};
 pub(crate) use context::Run;
 pub use context::TaskContext;
 pub use data::{Data, DataMap, FromContext};
+pub(crate) use failure::cut;
 pub use failure::{MESSAGE_BYTES_MAX, TaskError, TaskResult};
 pub(crate) use function::{Asynchronous, Blocking};
 pub use function::{BlockingFn, IntoTaskResult, TaskFn};

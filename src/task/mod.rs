@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 pub use draft::{Draft, Due, Options};
 pub use id::TaskId;
 pub use raw::RawTask;
-pub(crate) use trail::Detail;
-pub use trail::Trail;
+pub use trail::{CLASS_BYTES_MAX, Trail};
+pub(crate) use trail::{Detail, plain_class};
 
 use crate::codec::Codec;
 use crate::retry::RetryPolicy;

@@ -14,6 +14,21 @@ const VERSION: u8 = 1;
 /// Largest stored trail: a sealed error detail and a few counters.
 pub(crate) const TRAIL_BYTES_MAX: usize = 16 * 1024;
 
+/// Most crashes read from a stored trail, the latest; more than a policy counts.
+const CRASHES_MAX: usize = 16;
+/// Largest sealed detail read from a stored trail. Both leave room for what the next run adds: a trail
+/// that cannot be written would keep those it is settled with from being settled.
+const DETAIL_BYTES_MAX: usize = TRAIL_BYTES_MAX - 1024;
+
+/// Longest class of a failure, in bytes.
+pub const CLASS_BYTES_MAX: usize = 64;
+
+/// A class fit for a clear field: at most [`CLASS_BYTES_MAX`] bytes of visible ASCII.
+pub(crate) fn plain_class(class: &str) -> String {
+    let visible = |c: char| if c.is_ascii_graphic() { c } else { '_' };
+    class.chars().take(CLASS_BYTES_MAX).map(visible).collect()
+}
+
 /// What happened to a task so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trail {
@@ -54,16 +69,35 @@ impl Trail {
         codec::to_bincode(&(VERSION, self), TRAIL_BYTES_MAX)
     }
 
-    /// Reads a stored trail; a newer version [`is_newer`](Error::is_newer).
+    /// Reads a stored trail; a newer version [`is_newer`](Error::is_newer). It is not authenticated: its class
+    /// is made fit to be shown, its lists are made fit to be written again.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         match bytes.first() {
             Some(&VERSION) => {
-                codec::from_bincode::<(u8, Self)>(bytes, TRAIL_BYTES_MAX).map(|(_, trail)| trail)
+                let (_, mut trail): (u8, Self) = codec::from_bincode(bytes, TRAIL_BYTES_MAX)?;
+                trail.class = trail.class.as_deref().map(plain_class);
+                trail.crashes.drain(..trail.crashes.len().saturating_sub(CRASHES_MAX));
+                trail.error.take_if(|detail| detail.sealed.len() > DETAIL_BYTES_MAX);
+                Ok(trail)
             }
             Some(version) if *version > VERSION => Err(Error::newer(format!(
                 "trail format {version} is newer than {VERSION}; upgrade this process"
             ))),
             _ => Err(Error::corrupt("trail without a format version")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_cannot_forge_a_log_line() {
+        assert_eq!(plain_class("a\r\nb c\u{1b}"), "a__b_c_");
+        assert_eq!(plain_class(&"x".repeat(99)).len(), CLASS_BYTES_MAX);
+        let forged = Trail { class: Some("a\r\nb".into()), attempts: 1, ..Trail::default() };
+        let read = Trail::decode(&forged.encode().expect("encodes")).expect("decodes");
+        assert_eq!((read.class.as_deref(), read.attempts), (Some("a__b"), 1));
     }
 }

@@ -12,8 +12,8 @@ use crate::codec::Codec;
 use crate::envelope::Header;
 use crate::error::Error;
 use crate::event::Event;
-use crate::handler::{Input, Run, Runner, TaskContext, TaskError};
-use crate::outcome::{Decision, Outcome, Retry, decide};
+use crate::handler::{Input, Run, Runner, TaskContext, TaskError, cut};
+use crate::outcome::{Decision, Limits, Outcome, Retry, decide};
 use crate::panic;
 use crate::retry::RetryPolicy;
 use crate::seal::{Purpose, Seat};
@@ -37,7 +37,7 @@ impl End {
 
     fn failed(class: &'static str, message: String) -> Self {
         let outcome = Outcome::Failed { class: Cow::Borrowed(class), retry: Retry::ByPolicy };
-        Self { outcome, result: None, message }
+        Self { outcome, result: None, message: cut(message) }
     }
 }
 
@@ -71,6 +71,9 @@ async fn attempt(job: &Job, header: &Header, runner: &dyn Runner, shared: &Share
         Ok(opened) => opened,
         Err(error) => return End { message: error.to_string(), ..End::of(unopenable(&error)) },
     };
+    if let Some(message) = misplaced(job, header, shared) {
+        return End { message, ..End::of(Outcome::Unopenable) };
+    }
     let context = TaskContext::new(Run {
         id: job.claim.id(),
         kind: header.kind.clone(),
@@ -93,6 +96,19 @@ async fn attempt(job: &Job, header: &Header, runner: &dyn Runner, shared: &Share
     let keep = !header.retention.is_zero();
     let input = Input { context, codec: opened.codec, body: opened.body, keep, slot };
     handle(job, header, input, runner, shared).await
+}
+
+/// Whether the task was sealed for another kind or queue than those it came by: the ticket and the queue are
+/// the broker's word, the header is proven. Whoever writes to the broker must not choose the handler.
+fn misplaced(job: &Job, header: &Header, shared: &Shared) -> Option<String> {
+    let route = shared.routes.get(job.claim.ticket.kind);
+    if route.is_none_or(|route| route.kind != header.kind) {
+        Some(format!("sealed for kind {}, but routed by another", header.kind))
+    } else if *job.queue() != header.queue {
+        Some(format!("sealed for queue {}, but found in {}", header.queue, job.queue()))
+    } else {
+        None
+    }
 }
 
 /// Runs the handler within its time. What is dropped here ends at its next await.
@@ -165,9 +181,11 @@ fn conclude(
 ) {
     let Some(header) = header else {
         let kind = shared.unnamed.clone();
-        let order = Order::Archive { reason: crate::state::Reason::Unopenable };
-        let decision = Decision::Archive(crate::state::Reason::Unopenable);
-        let settlement = Settlement::new(job.claim.ticket, order);
+        // Without a header nothing is added to the trail: what it says may be what cannot be read.
+        let (mut unused, limits) = (Trail::default(), Limits::default());
+        let now = shared.broker.now();
+        let decision = decide(&end.outcome, &limits, &mut unused, policy, now, chance());
+        let settlement = Settlement::new(job.claim.ticket, order(decision, None));
         return job.finish(settlement, decision, kind, None, began.elapsed());
     };
     let attempt = job.claim.trail.attempts.saturating_add(1);

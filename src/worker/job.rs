@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::broker::{Claim, Lane, Order, Settlement};
 use crate::outcome::Decision;
-use crate::queue::Kind;
+use crate::queue::{Kind, QueueName};
 
 use super::settle::Finished;
 use super::slots::Slot;
@@ -35,6 +35,11 @@ impl Job {
     /// The slot, for whatever goes on running after the run is given up.
     pub(crate) fn slot(&self) -> Option<Arc<Slot>> {
         self.slot.clone()
+    }
+
+    /// The queue it was claimed from.
+    pub(crate) fn queue(&self) -> &QueueName {
+        &self.turn.session.queue
     }
 
     /// Whether our lease is good: no run starts without.

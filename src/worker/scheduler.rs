@@ -108,11 +108,16 @@ fn conclude(shared: &Shared, claim: Claim) -> (Settlement, crate::outcome::Decis
         Cause::Refused => Outcome::UnknownKind,
         Cause::Lost | Cause::Dequeued => Outcome::Lost,
     };
-    let limits = claim.stored.header().map(|header| header.limits()).unwrap_or_default();
+    let header = claim.stored.header();
+    // The trail may be what a newer version wrote and this one cannot read: it stays as it is.
+    let is_newer = header.as_ref().is_err_and(crate::Error::is_newer);
+    let limits = header.map(|header| header.limits()).unwrap_or_default();
     let mut trail = claim.trail;
     let now = shared.broker.now();
     let decision = decide(&outcome, &limits, &mut trail, &RetryPolicy::DEFAULT, now, chance());
-    let settlement =
-        Settlement { trail: Some(trail), ..Settlement::new(claim.ticket, order(decision, None)) };
+    let settlement = Settlement {
+        trail: Some(trail).filter(|_| !is_newer),
+        ..Settlement::new(claim.ticket, order(decision, None))
+    };
     (settlement, decision)
 }

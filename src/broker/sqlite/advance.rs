@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use super::fault::Step;
 use super::forget;
 use super::place::Place;
-use super::task::{Going, go, ms, time};
+use super::task::{self, Going, go, ms, time};
 use super::txn::{Txn, mutant};
 use crate::broker::{Advanced, Wake};
 use crate::clock::Timestamp;
@@ -80,7 +80,7 @@ fn due(tx: &Txn<'_>, queue: i64, state: State, horizon: i64, limit: usize) -> St
             row: row.get(0)?,
             at: row.get(1)?,
             place: Place(row.get(2)?),
-            id: TaskId::from_bytes(row.get(3)?),
+            id: task::id(row, 3)?,
             marks: row.get(4)?,
             since: row.get(5)?,
         })

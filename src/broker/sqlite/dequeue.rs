@@ -25,30 +25,7 @@ pub(super) fn dequeue(tx: &mut Txn<'_>, ask: &Ask) -> Step<Option<Vec<Claim>>> {
         return Ok(line::is_empty(tx, queue, ask)?.then(Vec::new));
     }
     let rows = line::first(tx, queue, ask)?;
-    hold(tx, &rows, queue, session, Cause::Dequeued)?.into_claims().map(Some)
-}
-
-/// What a session took into its hands.
-#[derive(Default)]
-pub(super) struct Taken {
-    pub(super) claims: Vec<Claim>,
-    /// Why the last of those that stayed where they are cannot be read.
-    pub(super) fault: Option<Error>,
-}
-
-impl Taken {
-    /// What cannot be read is an error only if there is nothing else: it must not stop the others.
-    pub(super) fn into_claims(self) -> Step<Vec<Claim>> {
-        match self.fault {
-            Some(error) if self.claims.is_empty() => Err(error.into()),
-            _ => Ok(self.claims),
-        }
-    }
-
-    pub(super) fn add(&mut self, other: Self) {
-        self.claims.extend(other.claims);
-        self.fault = other.fault.or(self.fault.take());
-    }
+    hold(tx, &rows, queue, session, Cause::Dequeued).map(Some)
 }
 
 /// Puts tasks into the hands of a session.
@@ -58,18 +35,15 @@ pub(super) fn hold(
     queue: i64,
     session: i64,
     cause: Cause,
-) -> Step<Taken> {
+) -> Step<Vec<Claim>> {
     // A lost claim is active already, in other hands.
     let from = if cause == Cause::Lost { State::Active } else { State::Pending };
-    let mut taken = Taken::default();
+    let mut claims = Vec::with_capacity(rows.len());
     for row in rows {
-        match task::claim(tx, *row, session, cause)? {
-            Ok(claim) => {
-                tx.tally(queue).moved(Some(from), Some(State::Active));
-                taken.claims.push(claim);
-            }
-            Err(error) => taken.fault = Some(error),
-        }
+        let claim = task::claim(tx, *row, session, cause)?;
+        let to = if claim.is_some() { State::Active } else { State::Archived };
+        tx.tally(queue).moved(Some(from), Some(to));
+        claims.extend(claim);
     }
-    Ok(taken)
+    Ok(claims)
 }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::fault::Step;
 use super::line;
-use super::task::{count, time};
+use super::task::{self, count, time};
 use super::txn::Txn;
 use crate::broker::{Kept, Listing, Page, QueueStats, TaskView};
 use crate::clock::Timestamp;
@@ -29,8 +29,10 @@ pub(super) fn stats(conn: &Connection) -> Step<Vec<QueueStats>> {
     let mut rows = query.query([])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        let mut stats =
-            QueueStats::empty(QueueName::parse(row.get_ref(1)?.as_str().unwrap_or(""))?);
+        // No call of ours makes or reaches a queue without a proper name.
+        let name = row.get_ref(1)?.as_str().unwrap_or("");
+        let Ok(name) = QueueName::parse(name) else { continue };
+        let mut stats = QueueStats::empty(name);
         (stats.completed, stats.failed) = (number(row, 2)?, number(row, 3)?);
         for (at, count) in stats.counts.iter_mut().enumerate() {
             *count = number(row, 4 + at)?;
@@ -52,7 +54,7 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 fn views(index: &str, which: &str) -> String {
     format!(
         "SELECT t.id, t.state, t.at, t.reason, r.record, h.trail, k.attempt, k.sealed, t.row
-         FROM oncue_task t {index} JOIN oncue_record r ON r.row = t.row
+         FROM oncue_task t {index} LEFT JOIN oncue_record r ON r.row = t.row
          LEFT JOIN oncue_trail h ON h.row = t.row
          LEFT JOIN oncue_result k ON k.row = t.row {which}"
     )
@@ -144,14 +146,17 @@ pub(super) fn list(conn: &Connection, page: &Page) -> Step<Listing> {
     Ok(listing)
 }
 
+/// A row as a reader sees it. What cannot be read is shown as damage: it must not hide the others.
 fn view(row: &Row<'_>) -> Step<TaskView> {
-    let id = TaskId::from_bytes(row.get(0)?);
-    let state = State::from_code(row.get(1)?)
-        .ok_or_else(|| Error::corrupt(format!("task {id} is in no state")))?;
+    let id = task::id(row, 0)?;
+    let state = u8::try_from(row.get::<_, i64>(1)?).ok().and_then(State::from_code);
+    let state = state.ok_or_else(|| Error::corrupt(format!("task {id} is in no state")))?;
     let at: Option<Timestamp> = row.get::<_, Option<i64>>(2)?.map(time);
-    let reason: Option<u8> = row.get(3)?;
+    let reason = row.get::<_, Option<i64>>(3)?.and_then(|reason| u8::try_from(reason).ok());
+    let record: Option<Vec<u8>> = row.get(4)?;
+    let stored = record.and_then(|record| Stored::parse(id, record).ok());
     let trail: Option<Vec<u8>> = row.get(5)?;
-    let attempt: Option<u32> = row.get(6)?;
+    let attempt = row.get::<_, Option<i64>>(6)?.and_then(|attempt| u32::try_from(attempt).ok());
     let result = match attempt {
         Some(attempt) => Some(Kept { attempt, sealed: row.get(7)? }),
         None => None,
@@ -160,8 +165,8 @@ fn view(row: &Row<'_>) -> Step<TaskView> {
         state,
         until: at.filter(|_| state != State::Archived),
         reason: reason.and_then(Reason::from_code),
-        stored: Stored::parse(id, row.get(4)?)?,
-        trail: trail.map(|trail| Trail::decode(&trail)).transpose()?.unwrap_or_default(),
+        stored: stored.unwrap_or_else(|| Stored::damaged(id)),
+        trail: trail.and_then(|trail| Trail::decode(&trail).ok()).unwrap_or_default(),
         result,
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rusqlite::params;
 
-use super::dequeue::{Taken, hold};
+use super::dequeue::hold;
 use super::fault::Step;
 use super::line;
 use super::session::{self, Status};
@@ -64,10 +64,10 @@ pub(super) fn reclaim(tx: &mut Txn<'_>, sweep: &Sweep) -> Step<Option<Vec<Claim>
         session::set(tx, row, Status::Dead, until)?;
     }
     let mut taken = take_over(tx, queue, session, sweep.max, until)?;
-    let room = sweep.max - taken.claims.len();
+    let room = sweep.max - taken.len();
     let refused = line::overdue(tx, queue, &known, cutoff, room)?;
-    taken.add(hold(tx, &refused, queue, session, Cause::Refused)?);
-    taken.into_claims().map(Some)
+    taken.extend(hold(tx, &refused, queue, session, Cause::Refused)?);
+    Ok(Some(taken))
 }
 
 fn expired(tx: &Txn<'_>, queue: i64, own: i64) -> Step<Vec<i64>> {
@@ -90,21 +90,19 @@ fn take_over(
     session: i64,
     max: usize,
     until: Timestamp,
-) -> Step<Taken> {
-    let mut all = Taken::default();
+) -> Step<Vec<Claim>> {
+    let mut all = Vec::new();
     for row in dead(tx, queue, KILL_MAX)? {
-        let room = max - all.claims.len();
+        let room = max - all.len();
         let mut held = tx.conn.prepare_cached(HELD)?;
         // One more than there is room for tells whether some are left.
         let held: Vec<i64> =
             held.query_map([row], |row| row.get(0))?.take(room + 1).collect::<Result<_, _>>()?;
-        let taken = hold(tx, &held[..held.len().min(room)], queue, session, Cause::Lost)?;
-        let is_empty = held.len() <= room && taken.fault.is_none();
-        all.add(taken);
-        if is_empty {
+        all.extend(hold(tx, &held[..held.len().min(room)], queue, session, Cause::Lost)?);
+        if held.len() <= room {
             session::set(tx, row, Status::Buried, until)?;
         }
-        if all.claims.len() == max {
+        if all.len() == max {
             break;
         }
     }

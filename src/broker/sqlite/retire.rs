@@ -6,6 +6,7 @@ use rusqlite::params;
 
 use super::fault::Step;
 use super::session::{self, Known, Status};
+use super::task;
 use super::txn::{Txn, mutant};
 use crate::broker::{SESSION_MEMORY, Session, Wake};
 use crate::state::State;
@@ -40,7 +41,7 @@ pub(super) fn retire(
 fn hand_back(tx: &mut Txn<'_>, session: &Known, known: &HashSet<TaskId>) -> Step<usize> {
     let mut held = tx.conn.prepare_cached(HELD)?;
     let held: Vec<(i64, TaskId)> = held
-        .query_map([session.row], |row| Ok((row.get(0)?, TaskId::from_bytes(row.get(1)?))))?
+        .query_map([session.row], |row| Ok((row.get(0)?, task::id(row, 1)?)))?
         .collect::<Result<_, _>>()?;
     let mut back = tx.conn.prepare_cached(BACK)?;
     let mut count = 0;

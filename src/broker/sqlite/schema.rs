@@ -67,6 +67,11 @@ fn migrate(conn: &Connection, file: &str, create: bool) -> Step<bool> {
 fn look(conn: &Connection, file: &str, create: bool) -> Step<Found> {
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
+        let mark = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        let (made_by, version) = (mark("application_id")?, mark("user_version")?);
+        if ![0, APPLICATION_ID].contains(&made_by) || version != 0 {
+            return Err(foreign(file).into());
+        }
         if create {
             return Ok(Found::Empty);
         }
@@ -81,10 +86,7 @@ fn look(conn: &Connection, file: &str, create: bool) -> Step<Found> {
         |row| row.get(0),
     )?;
     if ours == 0 {
-        return Err(Error::corrupt(format!(
-            "{file} is a SQLite database of another program; name a file of its own for oncue"
-        ))
-        .into());
+        return Err(foreign(file).into());
     }
     let version: Option<i64> = conn.query_row(VERSION_READ, [], |row| row.get(0)).optional()?;
     match version {
@@ -99,4 +101,10 @@ fn look(conn: &Connection, file: &str, create: bool) -> Step<Found> {
         ))
         .into()),
     }
+}
+
+fn foreign(file: &str) -> Error {
+    Error::corrupt(format!(
+        "{file} is a SQLite database of another program; name a file of its own for oncue"
+    ))
 }

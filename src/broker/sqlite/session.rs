@@ -49,7 +49,7 @@ pub(super) fn find(tx: &mut Txn<'_>, session: &Session) -> Step<Option<Known>> {
     let mut query = tx.conn.prepare_cached(FIND)?;
     let found = query
         .query_row([session.id.0], |row| {
-            let status = match row.get(1)? {
+            let status = match row.get::<_, i64>(1)? {
                 0 => Status::Open,
                 1 => Status::Retired,
                 2 => Status::Dead,

@@ -103,13 +103,13 @@ impl Held {
     ) -> Step<Option<Self>> {
         let id = entry.settlement.ticket.id;
         let found = find.query_row(params![queue, id.as_bytes()], |row| {
-            let (state, holder): (u8, Option<i64>) = (row.get(1)?, row.get(2)?);
+            let (state, holder): (i64, Option<i64>) = (row.get(1)?, row.get(2)?);
             let (place, marks, since) = (Place(row.get(3)?), row.get(4)?, row.get(5)?);
             Ok((state, holder, Self { row: row.get(0)?, queue, id, place, marks, since }))
         });
         Ok(found.optional()?.and_then(|(state, holder, held)| {
             let holds = holder == Some(session) || mutant!(tx, ForgetFence);
-            (state == State::Active.code() && holds).then_some(held)
+            (state == i64::from(State::Active.code()) && holds).then_some(held)
         }))
     }
 

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::envelope::Stored;
 use crate::error::{Error, Result};
 use crate::queue::KindHash;
-use crate::state::State;
+use crate::state::{Reason, State};
 use crate::task::{TaskId, Trail};
 
 /// Marks: its id is remembered once it is gone.
@@ -26,6 +26,8 @@ pub(super) const TASK: &str =
 pub(super) const RECORD: &str = "SELECT record FROM oncue_record WHERE row = ?1";
 const TRAIL_READ: &str = "SELECT trail FROM oncue_trail WHERE row = ?1";
 pub(super) const HOLD: &str = "UPDATE oncue_task SET state = 2, session = ?2 WHERE row = ?1";
+const ARCHIVE: &str =
+    "UPDATE oncue_task SET state = 5, at = ?2, reason = ?3, session = NULL WHERE row = ?1";
 pub(super) const DELETE_TASK: &str = "DELETE FROM oncue_task WHERE row = ?1";
 const DELETE_RECORD: &str = "DELETE FROM oncue_record WHERE row = ?1";
 const DELETE_TRAIL: &str = "DELETE FROM oncue_trail WHERE row = ?1";
@@ -59,33 +61,52 @@ fn kind_hash(number: i64) -> KindHash {
     KindHash([a, b, c, d, e])
 }
 
-/// Claims a task for a session. The inner error says that it cannot be read, and was left where it is:
-/// one damaged task must not keep the others from being claimed.
-pub(super) fn claim(tx: &mut Txn<'_>, row: i64, session: i64, cause: Cause) -> Step<Result<Claim>> {
+/// The id in a column. One that is no id, which only a foreign hand can write, is cut or filled up: such a
+/// task is found by its row alone.
+pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<TaskId> {
+    let mut id = [0; 16];
+    for (to, from) in id.iter_mut().zip(row.get_ref(column)?.as_blob()?) {
+        *to = *from;
+    }
+    Ok(TaskId::from_bytes(id))
+}
+
+/// Claims a task for a session, whatever it looks like: one damaged task must not keep the others from being
+/// claimed. What cannot be read is handed on as such; none if not even its id can be, so that nobody could
+/// settle it: then it is archived.
+pub(super) fn claim(tx: &mut Txn<'_>, row: i64, session: i64, cause: Cause) -> Step<Option<Claim>> {
     let mut task = tx.conn.prepare_cached(TASK)?;
-    let (ticket, marks): (Ticket, i64) =
-        task.query_row([row], |found| Ok((ticket(found)?, found.get(4)?)))?;
-    let mut record = tx.conn.prepare_cached(RECORD)?;
-    let record: Option<Vec<u8>> = record.query_row([row], |found| found.get(0)).optional()?;
-    let Some(record) = record else {
-        return Ok(Err(Error::corrupt(format!("task {} has lost its record", ticket.id))));
+    let found = task.query_row([row], |found| {
+        let is_id = found.get_ref(0)?.as_blob()?.len() == size_of::<TaskId>();
+        Ok(is_id.then_some((ticket(found)?, found.get::<_, i64>(4)?)))
+    })?;
+    let Some((ticket, marks)) = found else {
+        let mut archive = tx.conn.prepare_cached(ARCHIVE)?;
+        archive.execute(params![row, ms(tx.now()), Reason::Unopenable.code()])?;
+        return Ok(None);
     };
     let trail = if marks & TRAIL == 0 { Ok(Trail::default()) } else { trail(tx, row)? };
-    let claim = trail.and_then(|trail| {
-        let stored = Stored::parse(ticket.id, record)?;
-        Ok(Claim { ticket, cause, stored, trail })
-    });
-    if claim.is_ok() {
-        tx.conn.prepare_cached(HOLD)?.execute([row, session])?;
+    let mut record = tx.conn.prepare_cached(RECORD)?;
+    let record: Option<Vec<u8>> = record.query_row([row], |found| found.get(0)).optional()?;
+    let stored = stored(ticket.id, record, trail.as_ref().err());
+    tx.conn.prepare_cached(HOLD)?.execute([row, session])?;
+    Ok(Some(Claim { ticket, cause, stored, trail: trail.unwrap_or_default() }))
+}
+
+/// A record as it is handed on, `fault` being why its trail cannot be read.
+fn stored(id: TaskId, record: Option<Vec<u8>>, fault: Option<&Error>) -> Stored {
+    match (fault, record) {
+        (Some(error), _) if error.is_newer() => Stored::newer(id),
+        (None, Some(record)) => Stored::parse(id, record).unwrap_or_else(|_| Stored::damaged(id)),
+        _ => Stored::damaged(id),
     }
-    Ok(claim)
 }
 
 fn ticket(row: &Row<'_>) -> rusqlite::Result<Ticket> {
     Ok(Ticket {
-        id: TaskId::from_bytes(row.get(0)?),
+        id: id(row, 0)?,
         priority: Place(row.get(3)?).priority(),
-        class: row.get(2)?,
+        class: u8::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
         kind: kind_hash(row.get(1)?),
     })
 }

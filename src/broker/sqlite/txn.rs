@@ -14,6 +14,7 @@ use super::fault::Step;
 use crate::broker::Mutant;
 use crate::broker::Wake;
 use crate::clock::{Clock, Timestamp};
+use crate::error::Error;
 use crate::queue::QueueName;
 use crate::state::State;
 
@@ -156,7 +157,8 @@ impl<'c> Txn<'c> {
             Some(next) => next,
             None => self.conn.prepare_cached(NEXT_READ)?.query_row([], |row| row.get(0))?,
         };
-        self.next = Some(next + 1);
+        let after = next.checked_add(1).filter(|_| next > 0);
+        self.next = Some(after.ok_or_else(|| Error::corrupt("the counter of tasks was altered"))?);
         Ok(next)
     }
 

@@ -8,7 +8,7 @@ use oncue::state::State;
 use serde::Serialize;
 
 use super::view::Clear;
-use crate::cli::output::{Output, table};
+use crate::cli::output::{Output, plain, table};
 use crate::cli::target::{self, Target};
 
 #[derive(clap::Args)]
@@ -59,7 +59,7 @@ impl fmt::Display for Listed {
                 task.attempts.to_string(),
                 task.created.clone(),
                 task.until.clone().unwrap_or_default(),
-                why.into_iter().flatten().collect::<Vec<_>>().join(", "),
+                plain(&why.into_iter().flatten().collect::<Vec<_>>().join(", ")),
             ]);
         }
         table.fmt(f)?;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::view::Clear;
-use crate::cli::output::{Output, table};
+use crate::cli::output::{Output, plain, table};
 use crate::cli::target::{self, Target};
 
 #[derive(clap::Args)]
@@ -129,7 +129,7 @@ impl fmt::Display for Shown {
         let mut table = table(["task", id]);
         let mut row = |name: &str, value: Option<String>| {
             if let Some(value) = value {
-                table.add_row([name, &value]);
+                table.add_row([name, &plain(&value)]);
             }
         };
         row("kind", Some(kind.clone()));
