@@ -162,10 +162,11 @@ impl Desk {
             Ok(claims) => {
                 self.wait = BACKOFF.0;
                 let count = claims.len();
+                // An empty answer opens the session, too: from now on it wants beats.
+                if !turn.is_open() {
+                    turn.extend(asked, lease);
+                }
                 if count > 0 {
-                    if !turn.is_open() {
-                        turn.extend(asked, lease);
-                    }
                     if let Some((_, used)) = self.turns.get_mut(queue) {
                         *used = Instant::now();
                     }
