@@ -43,3 +43,49 @@ fn a_session_that_waits_for_its_first_task_is_kept_alive() {
     assert!(beaten.iter().any(|session| opened.contains(&session.id)));
     company.end();
 }
+
+#[test]
+fn a_session_is_kept_alive_while_it_is_being_retired() {
+    let mut proxy = Proxy::of(broker());
+    // The first claim succeeds; the answer to the second is lost, and to retire nothing answers.
+    let state: Arc<Mutex<(usize, Option<SessionId>)>> = Arc::default();
+    let calls = state.clone();
+    proxy.dequeue = Box::new(move |inner, ask| {
+        let (id, reply) = (ask.session.id, inner.dequeue(ask.clone()));
+        let calls = calls.clone();
+        async move {
+            let claims = reply.await?;
+            let mut calls = calls.lock().expect("not poisoned");
+            calls.0 += claims.len();
+            if calls.0 == 2 && calls.1.is_none() && !claims.is_empty() {
+                calls.1 = Some(id);
+                return Err(Error::unreachable("the reply was lost"));
+            }
+            Ok(claims)
+        }
+        .boxed()
+    });
+    let (refused, refusals) = channel();
+    proxy.retire = Box::new(move |_, _| {
+        let _ = refused.send(());
+        std::future::ready(Err(Error::unreachable("down"))).boxed()
+    });
+    let (tell, beats) = channel();
+    proxy.beat = Box::new(move |inner, beat| {
+        let _ = tell.send(beat.sessions.clone());
+        inner.beat(beat)
+    });
+    let company = Company::start(client_of(Arc::new(proxy)), |worker| {
+        worker.handle(nothing).lease(Duration::from_secs(3))
+    });
+    let first = company.put(Number(0));
+    company.settled(&first);
+    company.put(Number(1));
+    refusals.recv_timeout(PATIENCE).expect("retired");
+    while beats.try_recv().is_ok() {}
+    let lost = state.lock().expect("not poisoned").1.expect("a reply was lost");
+    let kept = |sessions: Vec<Session>| sessions.iter().any(|session| session.id == lost);
+    let next = beats.recv_timeout(PATIENCE).expect("a beat");
+    assert!(kept(next), "what it claimed would be counted as crashed");
+    company.end();
+}
