@@ -45,6 +45,59 @@ fn a_session_that_waits_for_its_first_task_is_kept_alive() {
 }
 
 #[test]
+fn what_is_claimed_while_the_worker_ends_is_handed_back_and_not_run() {
+    let (mut proxy, gate) = (Proxy::of(broker()), Arc::new(Semaphore::new(0)));
+    // The claim takes effect; its answer comes when the session was handed back.
+    let handed_back = gate.clone();
+    proxy.dequeue = Box::new(move |inner, ask| {
+        let (claimed, gate) = (inner.dequeue(ask), handed_back.clone());
+        async move {
+            let claims = claimed.await?;
+            if !claims.is_empty() {
+                let _ = gate.acquire().await;
+            }
+            Ok(claims)
+        }
+        .boxed()
+    });
+    let (claimed, closing) = (channel(), gate.clone());
+    let tell = claimed.0;
+    proxy.retire = Box::new(move |inner, (session, known)| {
+        let (retired, gate) = (inner.retire(session, known), closing.clone());
+        let tell = tell.clone();
+        async move {
+            let count = retired.await?;
+            gate.close();
+            let _ = tell.send(count);
+            // Time for a run to begin, if one would.
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(count)
+        }
+        .boxed()
+    });
+    let client = client_of(Arc::new(proxy));
+    let task = oncue::block_on(client.enqueue(Number(0))).expect("enqueued");
+    let ran = Arc::new(Mutex::new(0u32));
+    let note = |_: Number, ran: Data<Arc<Mutex<u32>>>| async move {
+        *ran.lock().expect("not poisoned") += 1;
+        TaskResult::Ok(())
+    };
+    let data = ran.clone();
+    let company = Company::start(client, |worker| worker.handle(note).data(data));
+    while count(&company.client, "default", State::Active) == 0 {
+        std::thread::yield_now();
+    }
+    let (client, _) = company.end();
+    let back: usize = claimed.1.try_iter().sum();
+    assert_eq!(back, 1, "it was handed back");
+    assert_eq!(show(&client, &task).expect("kept").state, State::Pending);
+    assert_eq!(*ran.lock().expect("not poisoned"), 0, "somebody else may run it by now");
+}
+
+#[test]
 fn a_session_is_kept_alive_while_it_is_being_retired() {
     let mut proxy = Proxy::of(broker());
     // The first claim succeeds; the answer to the second is lost, and to retire nothing answers.
