@@ -125,6 +125,9 @@ impl Desk {
     async fn round(&mut self, queues: &[QueueName], strict: bool) -> Round {
         let (mut limited, mut more) = (false, false);
         for queue in queues {
+            if self.shared.quiet.is_cancelled() {
+                break;
+            }
             let room = self.room();
             limited |= room.limited;
             if room.free == 0 {

@@ -98,6 +98,41 @@ fn what_is_claimed_while_the_worker_ends_is_handed_back_and_not_run() {
 }
 
 #[test]
+fn a_quiet_worker_claims_from_no_other_queue_of_the_round() {
+    let (mut proxy, gate) = (Proxy::of(broker()), Arc::new(Semaphore::new(0)));
+    let (entered, asked) = (channel(), Arc::new(Mutex::new(Vec::new())));
+    let (enter, calls, hold) = (entered.0, asked.clone(), gate.clone());
+    proxy.dequeue = Box::new(move |inner, ask| {
+        if ask.lane == Lane::Alone {
+            return inner.dequeue(ask);
+        }
+        calls.lock().expect("not poisoned").push(ask.session.queue.to_string());
+        let _ = enter.send(());
+        let (claimed, gate) = (inner.dequeue(ask), hold.clone());
+        async move {
+            let _ = gate.acquire().await;
+            claimed.await
+        }
+        .boxed()
+    });
+    let client = client_of(Arc::new(proxy));
+    for queue in ["one", "other"] {
+        oncue::block_on(client.enqueue(Number(0).draft().queue(queue))).expect("enqueued");
+    }
+    let company = Company::start(client, |worker| {
+        worker.handle(nothing).lane(Queues::weighted([("one", 1), ("other", 1)]))
+    });
+    entered.1.recv_timeout(PATIENCE).expect("one queue is asked");
+    company.worker.quiet();
+    company
+        .until(|event| matches!(event, Event::LifeChanged { life: Life::Quiet, .. }).then_some(()));
+    gate.close();
+    company.completed(1);
+    company.end();
+    assert_eq!(asked.lock().expect("not poisoned").len(), 1, "quiet: nothing more is claimed");
+}
+
+#[test]
 fn a_session_is_kept_alive_while_it_is_being_retired() {
     let mut proxy = Proxy::of(broker());
     // The first claim succeeds; the answer to the second is lost, and to retire nothing answers.
