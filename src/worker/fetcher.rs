@@ -80,9 +80,12 @@ async fn claim_shared(shared: Arc<Shared>, lane: usize) {
 /// The claims of tasks that must run alone: one at a time, asked for about once a second.
 async fn claim_alone(shared: Arc<Shared>) {
     let mut desk = Desk::new(shared.clone(), Lane::Alone, shared.alone.clone());
-    let queues = shared.queues();
+    let mut queues = shared.queues();
     while !shared.quiet.is_cancelled() {
-        match desk.round(&queues, false).await {
+        let round = desk.round(&queues, false).await;
+        // Another queue is first the next time: there is but one slot.
+        queues.rotate_left(1);
+        match round {
             Round::Full => shared.alone.freed().await,
             Round::More | Round::Dry { .. } => {
                 desk.close_idle();

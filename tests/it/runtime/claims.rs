@@ -133,6 +133,42 @@ fn a_quiet_worker_claims_from_no_other_queue_of_the_round() {
 }
 
 #[test]
+fn tasks_that_run_alone_are_served_from_every_queue() {
+    type Order = Data<Arc<Mutex<Vec<String>>>>;
+    async fn note(_: Number, order: Order, context: oncue::TaskContext) -> TaskResult {
+        order.lock().expect("not poisoned").push(context.queue().to_string());
+        // Long enough for the round to find its slot taken, so that the next one follows at once.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Ok(())
+    }
+    let client = client();
+    let kind = KindHash::of("number");
+    for queue in ["a", "b"] {
+        let drafts = (0..10).map(|n| Number(n).draft().queue(queue));
+        let handles = oncue::block_on(client.enqueue_all(drafts)).expect("enqueued");
+        let session = Session::fresh(handles[0].queue().clone());
+        let (lease, lane) = (Duration::from_secs(60), Lane::Shared);
+        let ask = Ask { session: session.clone(), lease, max: 10, lane, accept: vec![(kind, 10)] };
+        oncue::block_on(async {
+            let claims = client.broker().dequeue(ask).await?;
+            let alone = oncue::broker::Order::Release { lane: Lane::Alone };
+            let settle = claims.iter().map(|c| Settlement::new(c.ticket, alone.clone())).collect();
+            client.broker().settle(session, settle).await
+        })
+        .expect("they are to run alone");
+    }
+    let order: Arc<Mutex<Vec<String>>> = Arc::default();
+    let data = order.clone();
+    let company = Company::start(client, |worker| {
+        worker.handle(note).data(data).lane(Queues::strict(["a", "b"]))
+    });
+    company.completed(4);
+    company.end();
+    let order = order.lock().expect("not poisoned");
+    assert!(order[..4].iter().any(|queue| queue == "b"), "{order:?}");
+}
+
+#[test]
 fn a_session_is_kept_alive_while_it_is_being_retired() {
     let mut proxy = Proxy::of(broker());
     // The first claim succeeds; the answer to the second is lost, and to retire nothing answers.
