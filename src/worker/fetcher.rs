@@ -112,15 +112,22 @@ impl Desk {
         Self { shared, lane, slots, turns: HashMap::new(), wait: BACKOFF.0 }
     }
 
-    /// Room for the kinds whose Processors are up. A handler actor takes one task at a time, so one that
-    /// is down takes none.
+    /// Room for the kinds whose Processors are up; a handler actor takes one task at a time.
     fn room(&self) -> Room {
         let kinds = self.shared.places.iter().map(|(kind, places)| {
-            let up = places.iter().filter(|place| place.is_up()).count();
-            let replicated = self.shared.routes.get(*kind).is_some_and(|r| r.replicas.is_some());
-            (*kind, if up == 0 || replicated { up } else { CLAIMS_MAX })
+            let takers = places.iter().filter(|place| self.takes(*kind, place)).count();
+            (*kind, if takers == 0 || self.is_replicated(*kind) { takers } else { CLAIMS_MAX })
         });
         self.slots.reserve(CLAIMS_MAX, kinds)
+    }
+
+    fn is_replicated(&self, kind: KindHash) -> bool {
+        self.shared.routes.get(kind).is_some_and(|route| route.replicas.is_some())
+    }
+
+    /// Whether a place can be given a task now.
+    fn takes(&self, kind: KindHash, place: &Place) -> bool {
+        place.is_up() && (place.is_idle() || !self.is_replicated(kind))
     }
 
     /// Asks every queue once, in this order; in a strict lane a later queue only while all before it are
@@ -227,14 +234,13 @@ impl Desk {
         let mut batches: Vec<(&Arc<Place>, Vec<Job>)> = Vec::new();
         for claim in claims {
             let kind: KindHash = claim.ticket.kind;
-            let slot = self.slots.take(kind);
             let places = self.shared.places.get(&kind).map_or(&[][..], Vec::as_slice);
             let least = places
                 .iter()
-                .filter(|place| place.is_up())
+                .filter(|place| self.takes(kind, place))
                 .min_by_key(|place| place.load.load(Ordering::Relaxed));
             let load = least.map(|place| place.load.clone()).unwrap_or_default();
-            let job = Job::new(claim, turn.clone(), slot, load);
+            let job = Job::new(claim, turn.clone(), self.slots.take(kind, load));
             // Without a place the job is dropped here, which hands its task back.
             let Some(place) = least else { continue };
             match batches.iter_mut().find(|(known, _)| Arc::ptr_eq(known, place)) {

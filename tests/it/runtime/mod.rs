@@ -10,4 +10,5 @@ mod outcomes;
 mod panics;
 mod proxy;
 mod queues;
+mod replicas;
 mod sealed;
