@@ -168,14 +168,22 @@ impl<T: Task, A: ActorHandler<T>> Runner for Replica<T, A> {
             let Some((address, stop)) = alive else {
                 return Err(TaskError::new("the actor is gone"));
             };
-            match address.send(Job { task, context: input.context.clone() }).await {
-                Ok(result) => result.map(|output| output.0.filter(|_| input.keep)),
-                Err(_) => {
+            let Input { context, keep, slot, .. } = input;
+            let answer = address.send(Job { task, context });
+            drop(address);
+            // A task of its own: a run that is given up does not stop the actor, so its slot stays taken.
+            let answered = actix_rt::spawn(async move {
+                let (_held, answer) = (slot, answer.await);
+                if answer.is_err() {
                     // Closed without an answer: the actor panicked, or the future it answered with did
                     // and the actor lives on with a state nobody vouches for.
                     stop.cancel();
-                    Err(TaskError::new("the handler actor panicked").class("panic"))
                 }
+                answer
+            });
+            match answered.await? {
+                Ok(result) => result.map(|output| output.0.filter(|_| keep)),
+                Err(_) => Err(TaskError::new("the handler actor panicked").class("panic")),
             }
         }
         .boxed_local()

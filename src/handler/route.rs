@@ -167,6 +167,9 @@ pub fn blocking<F: BlockingFn<Args>, Args: 'static>(handler: F) -> Registration 
 }
 
 /// A handler actor, one replica unless told otherwise, made by `factory` now and after every panic.
+///
+/// A replica takes one task at a time. It cannot be interrupted: when its time is up the task fails, and the
+/// replica takes no other until it answers; [`TaskContext::cancelled`] tells it to hurry.
 pub fn actor<T: Task, A: ActorHandler<T>>(
     factory: impl Fn() -> A + Send + Sync + 'static,
 ) -> Registration {

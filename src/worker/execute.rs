@@ -43,8 +43,9 @@ impl End {
 
 /// Runs a job to its end and settles it.
 pub(crate) async fn execute(job: Job, runner: &dyn Runner, policy: RetryPolicy, shared: &Shared) {
-    // Without a good lease somebody else may have the task: dropped, it goes back if it is still ours.
-    if !job.is_good() {
+    // Without a good lease somebody else may have the task: dropped, it goes back if it is still ours. So it
+    // does at the end of a shutdown.
+    if !job.is_good() || shared.cut.is_cancelled() {
         return;
     }
     let began = Instant::now();

@@ -80,9 +80,12 @@ async fn claim_shared(shared: Arc<Shared>, lane: usize) {
 /// The claims of tasks that must run alone: one at a time, asked for about once a second.
 async fn claim_alone(shared: Arc<Shared>) {
     let mut desk = Desk::new(shared.clone(), Lane::Alone, shared.alone.clone());
-    let queues = shared.queues();
+    let mut queues = shared.queues();
     while !shared.quiet.is_cancelled() {
-        match desk.round(&queues, false).await {
+        let round = desk.round(&queues, false).await;
+        // Another queue is first the next time: there is but one slot.
+        queues.rotate_left(1);
+        match round {
             Round::Full => shared.alone.freed().await,
             Round::More | Round::Dry { .. } => {
                 desk.close_idle();
@@ -109,15 +112,22 @@ impl Desk {
         Self { shared, lane, slots, turns: HashMap::new(), wait: BACKOFF.0 }
     }
 
-    /// Room for the kinds whose Processors are up. A handler actor takes one task at a time, so one that
-    /// is down takes none.
+    /// Room for the kinds whose Processors are up; a handler actor takes one task at a time.
     fn room(&self) -> Room {
         let kinds = self.shared.places.iter().map(|(kind, places)| {
-            let up = places.iter().filter(|place| place.is_up()).count();
-            let replicated = self.shared.routes.get(*kind).is_some_and(|r| r.replicas.is_some());
-            (*kind, if up == 0 || replicated { up } else { CLAIMS_MAX })
+            let takers = places.iter().filter(|place| self.takes(*kind, place)).count();
+            (*kind, if takers == 0 || self.is_replicated(*kind) { takers } else { CLAIMS_MAX })
         });
         self.slots.reserve(CLAIMS_MAX, kinds)
+    }
+
+    fn is_replicated(&self, kind: KindHash) -> bool {
+        self.shared.routes.get(kind).is_some_and(|route| route.replicas.is_some())
+    }
+
+    /// Whether a place can be given a task now.
+    fn takes(&self, kind: KindHash, place: &Place) -> bool {
+        place.is_up() && (place.is_idle() || !self.is_replicated(kind))
     }
 
     /// Asks every queue once, in this order; in a strict lane a later queue only while all before it are
@@ -125,6 +135,9 @@ impl Desk {
     async fn round(&mut self, queues: &[QueueName], strict: bool) -> Round {
         let (mut limited, mut more) = (false, false);
         for queue in queues {
+            if self.shared.quiet.is_cancelled() {
+                break;
+            }
             let room = self.room();
             limited |= room.limited;
             if room.free == 0 {
@@ -222,14 +235,13 @@ impl Desk {
         let mut batches: Vec<(&Arc<Place>, Vec<Job>)> = Vec::new();
         for claim in claims {
             let kind: KindHash = claim.ticket.kind;
-            let slot = self.slots.take(kind);
             let places = self.shared.places.get(&kind).map_or(&[][..], Vec::as_slice);
             let least = places
                 .iter()
-                .filter(|place| place.is_up())
+                .filter(|place| self.takes(kind, place))
                 .min_by_key(|place| place.load.load(Ordering::Relaxed));
             let load = least.map(|place| place.load.clone()).unwrap_or_default();
-            let job = Job::new(claim, turn.clone(), slot, load);
+            let job = Job::new(claim, turn.clone(), self.slots.take(kind, load));
             // Without a place the job is dropped here, which hands its task back.
             let Some(place) = least else { continue };
             match batches.iter_mut().find(|(known, _)| Arc::ptr_eq(known, place)) {

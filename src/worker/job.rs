@@ -4,7 +4,6 @@
 //! hands its task back at no cost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::broker::{Claim, Lane, Order, Settlement};
@@ -21,15 +20,13 @@ pub(crate) struct Job {
     pub(crate) held: Held,
     turn: Arc<Turn>,
     slot: Option<Arc<Slot>>,
-    load: Arc<AtomicUsize>,
 }
 
 impl Job {
-    /// Takes a claim into our hands. `load` counts the jobs of the place it goes to.
-    pub(crate) fn new(claim: Claim, turn: Arc<Turn>, slot: Slot, load: Arc<AtomicUsize>) -> Self {
-        load.fetch_add(1, Ordering::Relaxed);
+    /// Takes a claim into our hands.
+    pub(crate) fn new(claim: Claim, turn: Arc<Turn>, slot: Slot) -> Self {
         let held = turn.hold(claim.id());
-        Self { claim, held, turn, slot: Some(Arc::new(slot)), load }
+        Self { claim, held, turn, slot: Some(Arc::new(slot)) }
     }
 
     /// The slot, for whatever goes on running after the run is given up.
@@ -75,7 +72,6 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        self.load.fetch_sub(1, Ordering::Relaxed);
         let alone = self.claim.trail.alone;
         let lane = if alone { Lane::Alone } else { Lane::Shared };
         let release = Settlement::new(self.claim.ticket, Order::Release { lane });

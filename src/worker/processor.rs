@@ -22,7 +22,7 @@ pub(crate) struct Deliver(pub(crate) Vec<Job>);
 pub(crate) struct Place {
     pub(crate) kind: KindHash,
     address: Mutex<Option<Addr<Processor>>>,
-    /// Jobs on their way to it or in it.
+    /// Slots taken by its jobs: until they are settled, or longer if a run that was given up goes on.
     pub(crate) load: Arc<AtomicUsize>,
     /// Whether its runner takes tasks; a handler actor that is being made anew does not.
     pub(crate) up: Arc<AtomicBool>,
@@ -41,6 +41,11 @@ impl Place {
     pub(crate) fn is_up(&self) -> bool {
         let address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
         self.up.load(Ordering::Acquire) && address.as_ref().is_some_and(Addr::connected)
+    }
+
+    /// Whether it has nothing to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.load.load(Ordering::Relaxed) == 0
     }
 
     /// Hands jobs over. Those that find nobody go back at no cost.

@@ -4,6 +4,7 @@
 //! back, on every road, so it cannot leak. Mailboxes play no part in this.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -78,13 +79,15 @@ impl Slots {
         Room { free, accept, limited, reserved, limits: self.limits.clone() }
     }
 
-    /// Takes a slot for a run of this kind: room for it was reserved, and the reservation given up.
-    pub(crate) fn take(self: &Arc<Self>, kind: KindHash) -> Slot {
+    /// Takes a slot for a run of this kind: room for it was reserved, and the reservation given up. `load`
+    /// counts the slots of the place it runs at.
+    pub(crate) fn take(self: &Arc<Self>, kind: KindHash, load: Arc<AtomicUsize>) -> Slot {
         *self.taken() += 1;
+        load.fetch_add(1, Ordering::Relaxed);
         if let Some((_, taken)) = self.limits.table().get_mut(&kind) {
             *taken += 1;
         }
-        Slot { slots: self.clone(), kind }
+        Slot { slots: self.clone(), kind, load }
     }
 
     /// There is room where there was none: a place for a kind came up.
@@ -120,10 +123,12 @@ impl Drop for Room {
 pub(crate) struct Slot {
     slots: Arc<Slots>,
     kind: KindHash,
+    load: Arc<AtomicUsize>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
         *self.slots.taken() -= 1;
         self.slots.limits.give_back(self.kind, 1);
         self.slots.freed.notify_one();
@@ -144,7 +149,7 @@ mod tests {
         assert_eq!((room.free, &room.accept[..], room.limited), (3, &[(a, 1), (b, 3)][..], true));
         assert_eq!(ask(&two).accept, [(b, 3)], "the only run of a is reserved");
         drop(room);
-        let slot = one.take(a);
+        let slot = one.take(a, Arc::default());
         assert_eq!((one.free(), ask(&two).accept.len()), (2, 1));
         drop(slot);
         assert_eq!((one.free(), ask(&two).accept.len()), (3, 2));

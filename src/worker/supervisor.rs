@@ -169,9 +169,11 @@ pub(crate) async fn shut_down(tree: &Tree) -> Report {
     }
     shared.cut.cancel();
     let _ = tokio::time::timeout(LAST_WORDS, shared.drained()).await;
-    // A run on a thread that does not answer is given up: its task goes back like the others.
+    // A run on a thread that does not answer is given up: its task goes back like the others. So does what is
+    // claimed in this moment: a turn that is lost starts no run.
     let turns = shared.turns.current();
     let given_up = shared.turns.held();
+    turns.iter().for_each(|turn| turn.lose());
     let retire = turns.iter().map(|turn| shared.broker.retire(turn.session.clone(), Vec::new()));
     let retired = futures::future::join_all(retire);
     if tokio::time::timeout(LAST_WORDS, retired).await.is_err() {

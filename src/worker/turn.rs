@@ -31,9 +31,11 @@ pub(crate) struct Turn {
     held: Mutex<HashMap<TaskId, Held>>,
     /// Until when the lease is good, in ms of [`boottime`].
     good_until: AtomicU64,
-    /// Whether the broker knows the session: it answered a claim.
+    /// Whether the broker knows the session: it answered a dequeue, with claims or without.
     opened: AtomicBool,
     retired: AtomicBool,
+    /// Whether retiring it is over: the broker answered, or was given up.
+    closed: AtomicBool,
     lost: AtomicBool,
     pub(super) settle: UnboundedSender<Finished>,
 }
@@ -55,6 +57,7 @@ impl Turn {
             good_until: AtomicU64::new(0),
             opened: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             settle,
         };
@@ -136,13 +139,20 @@ impl Turn {
         let (deadline, mut wait) = (boottime() + lease, BACKOFF.0);
         while boottime() < deadline && !self.is_lost() {
             match broker.retire(self.session.clone(), self.known()).await {
-                Ok(_) => return,
+                Ok(_) => break,
                 Err(error) if error.is_fenced() => return self.lose(),
                 Err(error) => tracing::warn!(%error, "retire failed, repeated"),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF.1);
         }
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing more is to be done for it. One that is still being retired may hold claims nobody here
+    /// knows of: without beats they would count as crashed.
+    fn is_over(&self) -> bool {
+        self.is_lost() || self.closed.load(Ordering::Acquire) && self.len() == 0
     }
 }
 
@@ -162,7 +172,7 @@ impl Turns {
     /// The turns that are not over; those that are get dropped.
     pub(crate) fn current(&self) -> Vec<Arc<Turn>> {
         let mut list = self.list();
-        list.retain(|turn| !(turn.is_lost() || turn.is_retired() && turn.len() == 0));
+        list.retain(|turn| !turn.is_over());
         list.clone()
     }
 

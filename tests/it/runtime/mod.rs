@@ -1,5 +1,6 @@
 //! The runtime on the embedded broker: real actors, real time, and events to wait for.
 
+mod claims;
 pub mod company;
 mod faults;
 mod handlers;
@@ -7,5 +8,7 @@ mod lifecycle;
 mod outcomes;
 #[cfg(feature = "failpoints")]
 mod panics;
+mod proxy;
 mod queues;
+mod replicas;
 mod sealed;

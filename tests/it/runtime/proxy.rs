@@ -1,0 +1,79 @@
+//! A broker between the runtime and a real one, whose verbs a test can take over.
+
+use std::sync::Arc;
+
+use oncue::broker::*;
+use oncue::clock::Timestamp;
+use oncue::queue::QueueName;
+use oncue::task::TaskId;
+
+/// What a test does in place of a verb; it may hand the call on.
+type Hook<A, T> = Box<dyn Fn(&Arc<dyn Inspect>, A) -> Reply<T> + Send + Sync>;
+
+/// Hands every call on, unless told otherwise.
+pub struct Proxy {
+    inner: Arc<dyn Inspect>,
+    pub enqueue: Hook<Batch, Vec<Enqueued>>,
+    pub dequeue: Hook<Ask, Vec<Claim>>,
+    pub settle: Hook<(Session, Vec<Settlement>), Vec<Settled>>,
+    pub retire: Hook<(Session, Vec<TaskId>), usize>,
+    pub beat: Hook<Beat, Beaten>,
+}
+
+impl Proxy {
+    pub fn of(inner: Arc<dyn Inspect>) -> Self {
+        Self {
+            inner,
+            enqueue: Box::new(|inner, batch| inner.enqueue(batch)),
+            dequeue: Box::new(|inner, ask| inner.dequeue(ask)),
+            settle: Box::new(|inner, (session, settlements)| inner.settle(session, settlements)),
+            retire: Box::new(|inner, (session, known)| inner.retire(session, known)),
+            beat: Box::new(|inner, beat| inner.beat(beat)),
+        }
+    }
+}
+
+impl Broker for Proxy {
+    fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+    fn enqueue(&self, batch: Batch) -> Reply<Vec<Enqueued>> {
+        (self.enqueue)(&self.inner, batch)
+    }
+    fn dequeue(&self, ask: Ask) -> Reply<Vec<Claim>> {
+        (self.dequeue)(&self.inner, ask)
+    }
+    fn settle(&self, session: Session, settlements: Vec<Settlement>) -> Reply<Vec<Settled>> {
+        (self.settle)(&self.inner, (session, settlements))
+    }
+    fn retire(&self, session: Session, known: Vec<TaskId>) -> Reply<usize> {
+        (self.retire)(&self.inner, (session, known))
+    }
+    fn advance(&self, queue: QueueName, limit: usize) -> Reply<Advanced> {
+        self.inner.advance(queue, limit)
+    }
+    fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>> {
+        self.inner.reclaim(sweep)
+    }
+    fn beat(&self, beat: Beat) -> Reply<Beaten> {
+        (self.beat)(&self.inner, beat)
+    }
+    fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
+        self.inner.wait(wake, seen)
+    }
+}
+
+impl Inspect for Proxy {
+    fn stats(&self) -> Reply<Vec<QueueStats>> {
+        self.inner.stats()
+    }
+    fn list(&self, page: Page) -> Reply<Listing> {
+        self.inner.list(page)
+    }
+    fn show(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>> {
+        self.inner.show(queue, id)
+    }
+    fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()> {
+        self.inner.check_keys(checks)
+    }
+}
