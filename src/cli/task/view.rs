@@ -1,6 +1,7 @@
 //! A task as it is printed: what is in clear. Opening is [`show`](super::show)'s business.
 
 use oncue::broker::TaskView;
+use oncue::clock::Timestamp;
 use serde::Serialize;
 
 /// The clear part of a task.
@@ -22,6 +23,9 @@ pub(super) struct Clear {
     /// Why the record cannot be read, if it cannot.
     pub(super) damage: Option<String>,
     pub(super) record_bytes: usize,
+    /// When it was enqueued and when the state ends, for whoever counts from now.
+    #[serde(skip)]
+    pub(super) times: (Option<Timestamp>, Option<Timestamp>),
 }
 
 impl Clear {
@@ -42,6 +46,7 @@ impl Clear {
             class: view.trail.class.clone(),
             damage,
             record_bytes: view.stored.record_len(),
+            times: (header.as_ref().map(|header| header.created), view.until),
         }
     }
 }
