@@ -13,6 +13,8 @@ pub(super) struct Clear {
     /// Failed runs so far.
     pub(super) attempts: u32,
     pub(super) max_retry: u32,
+    /// Runs within the last 72 h that took their worker down.
+    pub(super) crashes: usize,
     pub(super) created: String,
     /// When the state ends by itself.
     pub(super) until: Option<String>,
@@ -40,6 +42,7 @@ impl Clear {
             state: view.state.as_str(),
             attempts: view.trail.attempts,
             max_retry: header.as_ref().map_or(0, |header| header.max_retry),
+            crashes: view.trail.crashes.len(),
             created: header.as_ref().map_or("?".into(), |header| header.created.to_string()),
             until: view.until.map(|until| until.to_string()),
             reason: view.reason.map(|reason| reason.as_str()),
