@@ -23,9 +23,10 @@ pub(super) enum Key {
     },
     /// Read the configured keys and list their ids and states, never their bytes
     ///
-    /// Keys are read from ONCUE_KEY, from the file ONCUE_KEY_FILE names, or from the file beside the
-    /// database. With a broker named, the keys are compared with those it has seen, and new ones are
-    /// remembered there.
+    /// Keys are read from ONCUE_KEY, from the file ONCUE_KEY_FILE names, or from the file
+    /// beside the database. With a broker named, the keys are compared with those it has
+    /// seen, and new ones are remembered there.
+    #[command(verbatim_doc_comment)]
     Check,
 }
 

@@ -21,6 +21,9 @@ use oncue::Result;
 use output::Output;
 use target::Target;
 
+/// The heading of the options every command has.
+const EVERYWHERE: &str = "Options of every command";
+
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done                      4  the broker cannot be reached
@@ -28,12 +31,13 @@ Exit codes:
   2  usage or invalid input  130  interrupted
   3  not found
 
-Only `demo`, `bench` and `task enqueue` make a database that is not there. Keys come from ONCUE_KEY,
-from the file ONCUE_KEY_FILE names, or from the file DATABASE.key beside the database.
+Only `demo`, `bench` and `task enqueue` make a database that is not there. Keys
+come from ONCUE_KEY, from the file ONCUE_KEY_FILE names, or from the file
+DATABASE.key beside the database.
 
 Examples:
   oncue demo
-  oncue task enqueue --kind email:send --payload '{\"to\":\"ada@example.org\"}' --in 5m
+  oncue task enqueue --kind email:send --payload '{\"to\":\"ada\"}' --in 5m
   oncue queue list
   oncue task list --queue default --state archived --json
   oncue task show 01937a5c-6e0a-7000-8000-000000000000 --reveal
@@ -43,14 +47,14 @@ Examples:
 #[derive(Parser)]
 #[command(name = "oncue", version, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// The broker, sqlite:PATH [env: ONCUE_BROKER] [default: sqlite:oncue.db]
-    #[arg(long, global = true, value_name = "URL")]
+    /// sqlite:PATH [env: ONCUE_BROKER] [default: sqlite:oncue.db]
+    #[arg(long, global = true, value_name = "URL", help_heading = EVERYWHERE)]
     broker: Option<String>,
     /// Print JSON: the answer on standard output, an error on standard error
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     /// Say more on standard error; twice for debugging
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = EVERYWHERE)]
     verbose: u8,
     #[command(subcommand)]
     command: Command,
@@ -58,9 +62,7 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// See it work: digest the files of a directory on a broker of its own
     Demo(demo::Args),
-    /// Measure a broker, with sealing on
     Bench(bench::Args),
     /// Queues
     #[command(subcommand)]

@@ -6,8 +6,9 @@ use std::error::Error as _;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, presets};
 use oncue::{Error, Result};
 use serde::Serialize;
 use serde_json::json;
@@ -145,6 +146,37 @@ pub(super) fn table<const N: usize>(columns: [&str; N]) -> Table {
     table
 }
 
+/// A list, narrow enough for a terminal of 80 columns: without frames, its first column, the name, whole.
+pub(super) fn list<const N: usize>(columns: [&str; N]) -> Table {
+    let mut table = table(columns);
+    table.load_style(presets::NOTHING.header_separator(LineStyle::none().fill('═')));
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 1));
+    });
+    if let Some(name) = table.column_mut(0) {
+        name.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    table
+}
+
+/// Numbers in this column of a list.
+pub(super) fn numbers(table: &mut Table, columns: std::ops::Range<usize>) {
+    for column in table.column_iter_mut().skip(columns.start).take(columns.len()) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+/// A time in its largest unit, for lists; JSON has it exactly.
+pub(super) fn brief(time: Duration) -> String {
+    let (seconds, minute, hour, day) = (time.as_secs(), 60, 3600, 86_400);
+    match seconds {
+        _ if seconds < 2 * minute => format!("{seconds} s"),
+        _ if seconds < 2 * hour => format!("{} min", seconds / minute),
+        _ if seconds < 2 * day => format!("{} h", seconds / hour),
+        _ => format!("{} d", seconds / day),
+    }
+}
+
 /// A table of names and values.
 pub(super) fn pairs<N: Into<String>>(rows: impl IntoIterator<Item = (N, String)>) -> Table {
     let mut table = Table::new();
@@ -168,6 +200,24 @@ pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_brief_time_has_one_unit() {
+        for (seconds, expected) in
+            [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7_200, "2 h"), (172_800, "2 d")]
+        {
+            assert_eq!(brief(Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn a_list_keeps_its_names_whole_and_fits() {
+        let mut table = list(["id", "kind", "why"]);
+        let id = "01937a5c-6e0a-7000-8000-000000000000";
+        table.add_row([id, "a:kind:of:task", &"long ".repeat(20)]).set_width(80);
+        let text = table.to_string();
+        assert!(text.contains(id) && text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
 
     #[test]
     fn every_kind_of_error_has_its_exit_code() {

@@ -1,6 +1,7 @@
 //! `oncue queue`: counts of every queue. Changes nothing and needs no key.
 
 use std::fmt;
+use std::time::Duration;
 
 use clap::Subcommand;
 use oncue::Result;
@@ -9,7 +10,7 @@ use oncue::clock::Timestamp;
 use oncue::state::State;
 use serde::Serialize;
 
-use super::output::{Output, table};
+use super::output::{Output, brief, list, numbers};
 use super::target::Target;
 
 /// Queues.
@@ -74,7 +75,7 @@ impl fmt::Display for Listed {
         if self.queues.is_empty() {
             return f.write_str("no queues yet");
         }
-        let mut table = table([
+        let mut table = list([
             "queue",
             "pending",
             "active",
@@ -82,8 +83,8 @@ impl fmt::Display for Listed {
             "retry",
             "archived",
             "kept",
-            "completed ever",
-            "failed ever",
+            "completed\never",
+            "failed\never",
             "oldest",
         ]);
         for queue in &self.queues {
@@ -99,9 +100,11 @@ impl fmt::Display for Listed {
             ];
             let mut row = vec![queue.queue.clone()];
             row.extend(counts.map(|count| count.to_string()));
-            row.push(queue.oldest_pending_s.map_or("-".into(), |age| format!("{age:.1} s")));
+            let oldest = queue.oldest_pending_s.map(Duration::from_secs_f64);
+            row.push(oldest.map_or("-".into(), brief));
             table.add_row(row);
         }
+        numbers(&mut table, 1..10);
         table.fmt(f)
     }
 }

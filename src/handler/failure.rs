@@ -1,6 +1,6 @@
 //! What a handler says when it does not succeed.
 //!
-//! Any error becomes a [`TaskError`] by `?`; its constructors say more than "failed": wait this long,
+//! Any `std::error::Error` becomes a [`TaskError`] by `?`; its constructors say more than "failed": wait this long,
 //! never again, put me off, forget me. The message is sealed before it is stored; only the class is clear.
 
 use std::borrow::Cow;
@@ -29,7 +29,7 @@ pub(crate) fn cut(mut message: String) -> String {
 ///
 /// | constructor | attempt counts | then |
 /// |---|---|---|
-/// | [`new`](Self::new), any error by `?` | yes | retry by the kind's policy, archived(exhausted) after `max_retry` |
+/// | [`new`](Self::new), any `std::error::Error` by `?` | yes | retry by the kind's policy, archived(exhausted) after `max_retry` |
 /// | [`retry_in`](Self::retry_in) | yes | retry after the delay, archived(exhausted) after `max_retry` |
 /// | [`skip_retry`](Self::skip_retry) | yes | archived(skip_retry) |
 /// | [`snooze`](Self::snooze) | no | scheduled anew |
@@ -45,7 +45,8 @@ impl TaskError {
         Self { outcome: Outcome::Failed { class: Cow::Borrowed("handler"), retry }, message }
     }
 
-    /// A failure, retried when the kind's policy says so.
+    /// A failure, retried when the kind's policy says so: `.map_err(TaskError::new)?` for what is no
+    /// [`std::error::Error`], such as a `String` or anyhow's error.
     pub fn new(message: impl fmt::Display) -> Self {
         Self::failed(Retry::ByPolicy, message)
     }

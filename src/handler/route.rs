@@ -131,6 +131,12 @@ fn at_least_one(count: usize, what: &str) -> Result<usize> {
 }
 
 /// What [`Builder::handle`](crate::worker::Builder::handle) takes.
+#[diagnostic::on_unimplemented(
+    message = "this is not a handler",
+    note = "a handler is an `async fn(task, ..) -> Result<impl Serialize, impl Into<TaskError>>` whose first argument is a `Task` and whose others are `Data<T>` or `TaskContext`, three at most",
+    note = "a `fn` that blocks is added by `oncue::blocking(..)`, an actor by `oncue::actor(..)`",
+    note = "errors that are no `std::error::Error + Send + Sync` (`String`, `Box<dyn Error>`, `anyhow::Error`) become a `TaskError` by `.map_err(TaskError::new)?`"
+)]
 pub trait IntoRoute<Args> {
     #[doc(hidden)]
     fn into_route(self) -> Result<Route>;
@@ -162,6 +168,16 @@ pub fn function<F: TaskFn<Args>, Args: 'static>(handler: F) -> Registration {
 }
 
 /// A blocking `fn`, run on a bounded pool of threads.
+///
+/// ```
+/// # use oncue::TaskResult;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Double(u64);
+/// # impl oncue::Task for Double { const KIND: &'static str = "double"; }
+/// fn double(task: Double) -> TaskResult<u64> {
+///     Ok(task.0 * 2)
+/// }
+/// let handler = oncue::blocking(double).concurrency(2);
+/// ```
 pub fn blocking<F: BlockingFn<Args>, Args: 'static>(handler: F) -> Registration {
     Registration::new(Route::of::<F::Task>(Blocking::new(handler)))
 }
@@ -170,6 +186,31 @@ pub fn blocking<F: BlockingFn<Args>, Args: 'static>(handler: F) -> Registration 
 ///
 /// A replica takes one task at a time. It cannot be interrupted: when its time is up the task fails, and the
 /// replica takes no other until it answers; [`TaskContext::cancelled`] tells it to hurry.
+///
+/// ```
+/// use actix::{Actor, Context, Handler};
+/// use oncue::{Job, Output, TaskResult};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet(String);
+/// # impl oncue::Task for Greet { const KIND: &'static str = "greet"; }
+///
+/// #[derive(Default)]
+/// struct Greeter(u32);
+///
+/// impl Actor for Greeter {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Handler<Job<Greet>> for Greeter {
+///     type Result = TaskResult<Output>;
+///
+///     fn handle(&mut self, job: Job<Greet>, _: &mut Self::Context) -> Self::Result {
+///         self.0 += 1;
+///         Output::of(&format!("hello {}, you are number {}", job.task.0, self.0))
+///     }
+/// }
+///
+/// let handler = oncue::actor(Greeter::default).replicas(2);
+/// ```
 pub fn actor<T: Task, A: ActorHandler<T>>(
     factory: impl Fn() -> A + Send + Sync + 'static,
 ) -> Registration {

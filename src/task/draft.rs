@@ -59,7 +59,8 @@ impl<T> Draft<T> {
         self
     }
 
-    /// The queue, instead of the kind's.
+    /// The queue, instead of the kind's. Served only by workers with a [`Lane`](crate::Lane) that names it, or
+    /// with a handler of a kind whose own queue it is.
     pub fn queue(self, name: impl Into<String>) -> Self {
         self.with(|o| o.queue = Some(name.into()))
     }

@@ -30,6 +30,26 @@ const LEASE_MIN: Duration = Duration::from_millis(300);
 pub(super) type Processors = Vec<(usize, Arc<Place>)>;
 
 /// A worker to be. Made by [`Client::worker`](crate::Client::worker).
+///
+/// ```no_run
+/// # use oncue::{Data, Lane, TaskContext, TaskResult};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet(String);
+/// # impl oncue::Task for Greet { const KIND: &'static str = "greet"; }
+/// async fn greet(task: Greet, greeting: Data<String>, context: TaskContext) -> TaskResult<String> {
+///     Ok(format!("{} {}, attempt {}", *greeting, task.0, context.attempt()))
+/// }
+/// # async fn start() -> oncue::Result<()> {
+/// let client = oncue::connect("sqlite:app.db").await?;
+/// let worker = client
+///     .worker()
+///     .handle(greet)
+///     .data("hello".to_owned())
+///     .lane(Lane::weighted([("default", 3), ("mail", 1)]).concurrency(8))
+///     .start()
+///     .await?;
+/// worker.run().await?; // until SIGINT or SIGTERM
+/// # Ok(()) }
+/// ```
 pub struct Builder {
     broker: Arc<dyn Inspect>,
     sealer: Sealer,
@@ -78,7 +98,8 @@ impl Builder {
         self.with(|b| b.data.insert(Data::new(value)))
     }
 
-    /// Adds a lane. Without any there is one over the queues of all kinds handled.
+    /// Adds a lane. Without any there is one over the queues of all kinds handled; with one, only the queues
+    /// that lanes name are served.
     #[must_use]
     pub fn lane(self, lane: Lane) -> Self {
         self.with(|b| b.lanes.push(lane))

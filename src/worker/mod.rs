@@ -57,7 +57,7 @@ pub struct Report {
     pub retried: u64,
     /// Tasks archived.
     pub archived: u64,
-    /// Tasks handed back unfinished, at no cost.
+    /// Tasks made pending again: handed back unfinished at no cost, or taken over from a worker that died.
     pub released: u64,
     /// Actors started again.
     pub restarts: u64,

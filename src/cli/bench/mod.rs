@@ -24,11 +24,13 @@ const TASKS_MAX: u64 = 10_000_000;
 /// How long nothing may end before what is missing is called lost.
 const STALL: Duration = Duration::from_secs(60);
 
-/// Measure a broker.
+/// Measure a broker, with sealing on
 ///
-/// Works in the queue `oncue-bench`. Without --broker it makes a database in the current directory and
-/// removes it at the end. Exits with 0 only if no task was lost.
+/// Works in the queue `oncue-bench`. Without --broker it makes a database in the
+/// current directory and removes it at the end. Exits with 0 only if no task was
+/// lost.
 #[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct Args {
     /// Tasks to preload in batches and to drain
     #[arg(long, default_value_t = 20_000, value_name = "N")]

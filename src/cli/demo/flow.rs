@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use oncue::{Client, Draft, Handle, Result, Task};
+use oncue::{Client, Draft, Handle, Result, Task, TaskId};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -25,6 +25,8 @@ const REPORT: Duration = Duration::from_secs(60);
 /// What the flow brings back.
 pub(super) struct Shown {
     pub(super) report: Report,
+    /// The task that made it.
+    pub(super) id: TaskId,
     /// Of the files: from the first enqueue to the last end.
     pub(super) tasks_per_s: f64,
 }
@@ -58,11 +60,11 @@ impl Flow {
         let files = self.ledger.tally().of::<DigestFile>().enqueued;
         self.ledger.until(|tally| tally.of::<DigestFile>().ended() >= files).await?;
         let seconds = began.elapsed().as_secs_f64();
-        let report = self.enqueue(ReportTree.draft()).await?.result::<Report>().timeout(REPORT);
-        let report = report.await?;
+        let job = self.enqueue(ReportTree.draft()).await?;
+        let report = job.result::<Report>().timeout(REPORT).await?;
         self.probe().await?;
         self.ledger.until(|tally| tally.all().ended() >= tally.all().enqueued).await?;
-        Ok(Some(Shown { report, tasks_per_s: files as f64 / seconds.max(0.001) }))
+        Ok(Some(Shown { report, id: job.id(), tasks_per_s: files as f64 / seconds.max(0.001) }))
     }
 
     /// Tasks one at a time, once the backlog is done: how soon does an idle worker start them?

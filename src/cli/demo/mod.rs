@@ -31,13 +31,18 @@ use progress::Progress;
 use summary::Summary;
 use tasks::{Greeter, QUEUE, Tree};
 
-/// See it work.
+/// See it work: digest the files of a directory on a broker of its own
 ///
-/// Makes a database with a key beside it, digests the files of a directory that .gitignore does not name,
-/// and removes both again. A file that cannot be read is archived by its handler and does not count as a
-/// failure. Exits with 0 only if no task was lost and none was archived for another reason. The first
-/// Ctrl-C lets running tasks end, the second does not wait.
+/// Makes a database with a key beside it, digests the files of a directory that
+/// .gitignore does not name, and removes both again. Beside that it lets, on
+/// purpose, one handler fail twice, one actor panic once and one task wait two
+/// seconds. Without a terminal the answer is JSON unasked.
+///
+/// A file that cannot be read is archived by its handler and does not count as a
+/// failure. Exits with 0 only if no task was lost and none was archived for another
+/// reason. The first Ctrl-C lets running tasks end, the second does not wait.
 #[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct Args {
     /// The directory
     #[arg(long, default_value = ".")]

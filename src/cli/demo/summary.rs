@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::flow::Shown;
 use super::ledger::Tally;
-use super::tasks::Report;
+use super::tasks::{QUEUE, Report};
 use crate::cli::Verdict;
 use crate::cli::output::pairs;
 
@@ -38,6 +38,8 @@ pub(super) struct Summary {
     interrupted: bool,
     seconds: f64,
     report: Option<Report>,
+    /// The task that made it.
+    report_id: Option<String>,
     /// The database, if it was left.
     pub(super) kept: Option<String>,
 }
@@ -68,9 +70,9 @@ impl Summary {
             let by_broker = ours.enqueued.saturating_sub(completed + archived);
             by_broker.max(ours.enqueued.saturating_sub(ours.ended()))
         };
-        let (report, tasks_per_s) = match shown {
-            Some(shown) => (Some(shown.report), shown.tasks_per_s),
-            None => (None, completed as f64 / seconds.max(0.001)),
+        let (report, report_id, tasks_per_s) = match shown {
+            Some(shown) => (Some(shown.report), Some(shown.id.to_string()), shown.tasks_per_s),
+            None => (None, None, completed as f64 / seconds.max(0.001)),
         };
         Self {
             enqueued: ours.enqueued,
@@ -87,6 +89,7 @@ impl Summary {
             interrupted,
             seconds: tenth(seconds),
             report,
+            report_id,
             kept: None,
         }
     }
@@ -99,6 +102,11 @@ impl Summary {
             _ => Verdict::Failed,
         }
     }
+}
+
+/// What this program was called as: from a fresh build it is not on the path.
+fn called() -> String {
+    std::env::args().next().unwrap_or_else(|| "oncue".to_owned())
 }
 
 fn tenth(number: f64) -> f64 {
@@ -123,24 +131,33 @@ impl fmt::Display for Summary {
         if let Some(Report { files, bytes, lines, sha256 }) = &self.report {
             writeln!(f, "{files} files, {bytes} bytes, {lines} lines, sha256 {sha256}")?;
         }
+        if self.report.is_some() {
+            f.write_str(
+                "planned: a handler fails twice, an actor panics once, a task waits for 2 s\n",
+            )?;
+        }
         if self.unreadable > 0 {
             writeln!(f, "{} files could not be read; their tasks are archived", self.unreadable)?;
         }
         if self.interrupted {
-            writeln!(f, "interrupted: {} tasks were not done", self.unfinished)?;
+            writeln!(f, "interrupted; tasks not done: {}", self.unfinished)?;
         }
         f.write_str("\nWhat to try next:\n")?;
+        let oncue = called();
         match &self.kept {
             Some(file) => write!(
                 f,
-                "  oncue --broker sqlite:{file} queue list\n  \
-                   oncue --broker sqlite:{file} task list --queue oncue-demo --state completed\n  \
-                   oncue --broker sqlite:{file} task show ID --reveal"
+                "  export ONCUE_BROKER=sqlite:{file}\n  \
+                   {oncue} queue list\n  \
+                   {oncue} task list --queue {QUEUE} --state completed\n  \
+                   {oncue} task show {} --reveal",
+                self.report_id.as_deref().unwrap_or("ID")
             ),
-            None => f.write_str(
-                "  oncue demo --keep          leave the database, then look into it\n  \
-                   oncue bench --tasks 20000  measure this machine\n  \
-                   oncue --help",
+            None => write!(
+                f,
+                "  {oncue} demo --keep          leave the database, then look into it\n  \
+                   {oncue} bench --tasks 20000  measure this machine\n  \
+                   {oncue} --help"
             ),
         }
     }

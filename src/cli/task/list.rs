@@ -4,11 +4,12 @@ use std::fmt;
 
 use oncue::Result;
 use oncue::broker::Page;
+use oncue::clock::Timestamp;
 use oncue::state::State;
 use serde::Serialize;
 
 use super::view::Clear;
-use crate::cli::output::{Output, plain, table};
+use crate::cli::output::{Output, brief, list, numbers, plain};
 use crate::cli::target::{self, Target};
 
 #[derive(clap::Args)]
@@ -32,9 +33,9 @@ pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<(
     let broker = target.inspect()?;
     let queue = target::queue(&*broker, &args.queue).await?.queue;
     let page = Page { queue, state, cursor: args.cursor, rows: args.limit };
-    let listing = broker.list(page).await?;
+    let (listing, now) = (broker.list(page).await?, broker.now());
     let tasks = listing.tasks.iter().map(Clear::of).collect();
-    output.print(&Listed { queue: args.queue, tasks, cursor: listing.cursor })
+    output.print(&Listed { queue: args.queue, tasks, cursor: listing.cursor, now })
 }
 
 #[derive(Serialize)]
@@ -43,6 +44,8 @@ struct Listed {
     tasks: Vec<Clear>,
     /// Where the next page starts; none if this was the last.
     cursor: Option<String>,
+    #[serde(skip)]
+    now: Timestamp,
 }
 
 impl fmt::Display for Listed {
@@ -50,18 +53,22 @@ impl fmt::Display for Listed {
         if self.tasks.is_empty() {
             return f.write_str("no tasks");
         }
-        let mut table = table(["id", "kind", "attempts", "created", "until", "why"]);
+        let mut table = list(["id", "kind", "failed", "age", "until", "why"]);
         for task in &self.tasks {
+            let (created, until) = task.times;
             let why = [task.reason, task.class.as_deref(), task.damage.as_deref()];
             table.add_row([
                 task.id.clone(),
                 task.kind.clone(),
                 task.attempts.to_string(),
-                task.created.clone(),
-                task.until.clone().unwrap_or_default(),
+                created.map(|created| brief(self.now.since(created))).unwrap_or_default(),
+                until
+                    .map(|until| format!("in {}", brief(until.since(self.now))))
+                    .unwrap_or_default(),
                 plain(&why.into_iter().flatten().collect::<Vec<_>>().join(", ")),
             ]);
         }
+        numbers(&mut table, 2..4);
         table.fmt(f)?;
         match &self.cursor {
             Some(cursor) => write!(f, "\nmore with --cursor {cursor}"),

@@ -20,8 +20,10 @@ pub(super) enum Task {
     Show(show::Args),
     /// Enqueue a task with a payload in JSON
     ///
-    /// Makes the database, and a key beside it, if they are not there. Options that are left out have the
-    /// library's defaults, not those of the kind's type, which is not known here.
+    /// Makes the database, and a key beside it, if they are not there. Options that are
+    /// left out have the library's defaults, not those of the kind's type, which is not
+    /// known here.
+    #[command(verbatim_doc_comment)]
     Enqueue(enqueue::Args),
 }
 

@@ -125,7 +125,7 @@ struct Revealed {
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Clear { id, kind, state, attempts, max_retry, created, .. } = &self.clear;
+        let Clear { id, kind, state, attempts, max_retry, crashes, created, .. } = &self.clear;
         let mut table = table(["task", id]);
         let mut row = |name: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -139,6 +139,7 @@ impl fmt::Display for Shown {
         row("reason", self.clear.reason.map(str::to_owned));
         row("created", Some(created.clone()));
         row("failed runs", Some(format!("{attempts} of {} allowed", u64::from(*max_retry) + 1)));
+        row("crashes", (*crashes > 0).then(|| crashes.to_string()));
         row("last failure", self.clear.class.clone());
         row("damage", self.clear.damage.clone());
         if let Some(limits) = &self.limits {

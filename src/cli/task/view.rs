@@ -1,6 +1,7 @@
 //! A task as it is printed: what is in clear. Opening is [`show`](super::show)'s business.
 
 use oncue::broker::TaskView;
+use oncue::clock::Timestamp;
 use serde::Serialize;
 
 /// The clear part of a task.
@@ -12,6 +13,8 @@ pub(super) struct Clear {
     /// Failed runs so far.
     pub(super) attempts: u32,
     pub(super) max_retry: u32,
+    /// Runs within the last 72 h that took their worker down.
+    pub(super) crashes: usize,
     pub(super) created: String,
     /// When the state ends by itself.
     pub(super) until: Option<String>,
@@ -22,6 +25,9 @@ pub(super) struct Clear {
     /// Why the record cannot be read, if it cannot.
     pub(super) damage: Option<String>,
     pub(super) record_bytes: usize,
+    /// When it was enqueued and when the state ends, for whoever counts from now.
+    #[serde(skip)]
+    pub(super) times: (Option<Timestamp>, Option<Timestamp>),
 }
 
 impl Clear {
@@ -36,12 +42,14 @@ impl Clear {
             state: view.state.as_str(),
             attempts: view.trail.attempts,
             max_retry: header.as_ref().map_or(0, |header| header.max_retry),
+            crashes: view.trail.crashes.len(),
             created: header.as_ref().map_or("?".into(), |header| header.created.to_string()),
             until: view.until.map(|until| until.to_string()),
             reason: view.reason.map(|reason| reason.as_str()),
             class: view.trail.class.clone(),
             damage,
             record_bytes: view.stored.record_len(),
+            times: (header.as_ref().map(|header| header.created), view.until),
         }
     }
 }
