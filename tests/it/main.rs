@@ -4,6 +4,8 @@
 // The conformance suite is mounted once per broker on purpose.
 #![allow(clippy::duplicate_mod)]
 
+#[cfg(feature = "sqlite")]
+mod attack;
 #[cfg(all(feature = "sqlite", feature = "cli"))]
 mod cli;
 #[cfg(feature = "sqlite")]
