@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use oncue::{Client, Draft, Handle, Result, Task, TaskId};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use super::ledger::Ledger;
 use super::tasks::{DigestFile, FlakyFetch, Greet, LaterNote, Probe, Report, ReportTree};
@@ -40,9 +41,13 @@ pub(super) struct Flow {
     pub(super) keep: bool,
     /// Paths of files, in batches that fit into one enqueue.
     pub(super) files: Receiver<Vec<PathBuf>>,
+    /// Ends the script at its next wait. An enqueue that is under way is counted first: dropped, it would
+    /// still be stored.
+    pub(super) stop: CancellationToken,
 }
 
 impl Flow {
+    /// Runs the script; none if it was stopped.
     pub(super) async fn run(mut self) -> Result<Option<Shown>> {
         let note = LaterNote { text: "two seconds have passed".into() };
         self.enqueue(note.draft().after(LATER)).await?;
@@ -51,19 +56,23 @@ impl Flow {
             self.enqueue(Greet { name: name.into() }.draft()).await?;
         }
         let began = Instant::now();
-        while let Some(paths) = self.files.recv().await {
+        let stop = self.stop.clone();
+        while let Some(paths) = or(&stop, self.files.recv()).await.flatten() {
             let tasks = paths.into_iter().map(|path| DigestFile { path: path.into() }.draft());
             let drafts: Vec<_> = tasks.map(|draft| self.kept(draft)).collect();
             let handles = self.client.enqueue_all(drafts).await?;
             self.ledger.enqueued::<DigestFile>(handles.len());
         }
         let files = self.ledger.tally().of::<DigestFile>().enqueued;
-        self.ledger.until(|tally| tally.of::<DigestFile>().ended() >= files).await?;
+        let digested = self.ledger.until(|tally| tally.of::<DigestFile>().ended() >= files);
+        let Some(()) = or(&stop, digested).await.transpose()? else { return Ok(None) };
         let seconds = began.elapsed().as_secs_f64();
         let job = self.enqueue(ReportTree.draft()).await?;
-        let report = job.result::<Report>().timeout(REPORT).await?;
+        let report = or(&stop, job.result::<Report>().timeout(REPORT).into_future()).await;
+        let Some(report) = report.transpose()? else { return Ok(None) };
         self.probe().await?;
-        self.ledger.until(|tally| tally.all().ended() >= tally.all().enqueued).await?;
+        let ended = self.ledger.until(|tally| tally.all().ended() >= tally.all().enqueued);
+        let Some(()) = or(&stop, ended).await.transpose()? else { return Ok(None) };
         Ok(Some(Shown { report, id: job.id(), tasks_per_s: files as f64 / seconds.max(0.001) }))
     }
 
@@ -72,7 +81,9 @@ impl Flow {
         let mut ticks = interval(PROBE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for _ in 0..PROBES {
-            ticks.tick().await;
+            if or(&self.stop, ticks.tick()).await.is_none() {
+                break;
+            }
             let probe = self.kept(self.pickups.stamped(Probe));
             self.client.enqueue(probe).await?;
             self.ledger.enqueued::<Probe>(1);
@@ -88,5 +99,14 @@ impl Flow {
 
     fn kept<T: Task>(&self, draft: Draft<T>) -> Draft<T> {
         if self.keep { draft.retention(KEPT) } else { draft }
+    }
+}
+
+/// What a wait brings, or none once the script is to stop.
+async fn or<T>(stop: &CancellationToken, wait: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        brought = wait => Some(brought),
     }
 }

@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use oncue::worker::Worker;
 use oncue::{Client, Error, Lane, Result, actor, blocking};
+use tokio_util::sync::CancellationToken;
 
 use super::Verdict;
 use super::output::Output;
@@ -95,18 +96,24 @@ async fn play(args: &Args, root: PathBuf, database: &Database, terminal: bool) -
         started = started => started?,
     };
     let progress = Progress::start(&ledger, terminal);
+    let stop = CancellationToken::new();
     let flow = Flow {
         client: client.clone(),
         ledger: ledger.clone(),
         pickups: pickups.clone(),
         keep: args.keep,
         files: files::walk(root, args.limit, database.files()),
+        stop: stop.clone(),
     };
     let began = Instant::now();
-    // A signal ends the worker in good order; the flow is dropped where it stands.
+    // A signal ends the worker in good order; the flow stops at its next wait.
+    let mut flow = std::pin::pin!(flow.run());
     let (shown, interrupted) = tokio::select! {
-        shown = flow.run() => (shown, false),
-        ended = worker.run() => (ended.map(|_| None), true),
+        shown = &mut flow => (shown, false),
+        ended = worker.run() => {
+            stop.cancel();
+            (flow.await.and(ended.map(|_| None)), true)
+        }
     };
     worker.shutdown().await?;
     let seconds = began.elapsed().as_secs_f64();
