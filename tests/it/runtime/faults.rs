@@ -155,6 +155,19 @@ fn a_lost_reply_to_enqueue_stores_nothing_twice() {
 }
 
 #[test]
+fn a_task_whose_stored_reply_was_lost_counts_as_created_once() {
+    let faulty = Faulty::new();
+    let client = client_of(faulty.clone());
+    faulty.lose(ENQUEUE, 2);
+    let put = |draft| oncue::block_on(client.enqueue(draft)).expect("stored at the second try");
+    let first: oncue::Handle = put(Number(0).draft());
+    assert!(first.is_created(), "it was this call that stored it");
+    let many = oncue::block_on(client.enqueue_all((0..3).map(Number))).expect("stored");
+    assert!(many.iter().all(oncue::Handle::is_created));
+    assert_eq!(count(&client, "default", State::Pending), 4);
+}
+
+#[test]
 fn a_lost_reply_to_dequeue_leaks_no_claim() {
     drive(DEQUEUE);
 }
