@@ -264,3 +264,17 @@ fn a_pill_that_crashed_twice_runs_alone_and_is_archived_the_third_time() {
     }
     assert_eq!(show(&client, &task).expect("kept").state, State::Archived);
 }
+
+#[test]
+fn a_broker_that_answers_too_little_leaves_nothing_in_our_hands() {
+    let mut proxy = super::proxy::Proxy::of(broker());
+    proxy.settle = Box::new(|inner, (session, settlements)| {
+        let settled = inner.settle(session, settlements);
+        async move { settled.await.map(|_| Vec::new()) }.boxed()
+    });
+    let data = runs(1);
+    let company =
+        Company::start(client_of(Arc::new(proxy)), |worker| worker.handle(run).data(data));
+    company.put(Number(0));
+    company.until(|event| matches!(event, Event::LeaseLost { .. }).then_some(()));
+}
