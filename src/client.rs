@@ -37,6 +37,8 @@ struct Inner {
 struct Ready {
     id: TaskId,
     queue: QueueName,
+    /// Whether the caller gave it a key of its own, so that it may be there already.
+    keyed: bool,
     task: NewTask,
 }
 
@@ -77,11 +79,11 @@ impl Client {
     }
 
     async fn store_one(&self, ready: Ready) -> Result<Handle> {
-        let (id, queue) = (ready.id, ready.queue);
-        let batch =
-            Batch { id: BatchId::fresh(), queue: queue.clone(), tasks: [ready.task].into() };
+        let Ready { id, queue, keyed, task } = ready;
+        let batch = Batch { id: BatchId::fresh(), queue: queue.clone(), tasks: [task].into() };
         let enqueued = self.store(batch).await?;
-        let created = enqueued.first() == Some(&Enqueued::Created);
+        // A fresh id can only be there already because this call stored it and its answer was lost.
+        let created = !keyed || enqueued.first() == Some(&Enqueued::Created);
         Ok(Handle::new(self.clone(), queue, id, created))
     }
 
@@ -108,11 +110,11 @@ impl Client {
         let mut handles = Vec::with_capacity(drafts.len());
         let mut queues: HashMap<QueueName, (Vec<usize>, Vec<NewTask>)> = HashMap::new();
         for (position, draft) in drafts.into_iter().enumerate() {
-            let Ready { id, queue, task } = self.ready(&mut seals, draft)?;
+            let Ready { id, queue, keyed, task } = self.ready(&mut seals, draft)?;
             let (positions, tasks) = queues.entry(queue.clone()).or_default();
             positions.push(position);
             tasks.push(task);
-            handles.push(Handle::new(self.clone(), queue, id, false));
+            handles.push(Handle::new(self.clone(), queue, id, !keyed));
         }
         for (queue, (_, tasks)) in &queues {
             let bytes: usize = tasks.iter().map(|task| task.envelope.record_len()).sum();
@@ -128,7 +130,7 @@ impl Client {
             let batch = Batch { id: BatchId::fresh(), queue, tasks: tasks.into() };
             let replies = self.store(batch).await?;
             for (position, reply) in positions.into_iter().zip(replies) {
-                handles[position].created = reply == Enqueued::Created;
+                handles[position].created |= reply == Enqueued::Created;
             }
         }
         Ok(handles)
@@ -165,7 +167,8 @@ impl Client {
         };
         let header = header(kind, queue.clone(), defaults, options, self.0.broker.now())?;
         let envelope = seals.envelope(id, header, &options.headers, body)?;
-        Ok(Ready { id, queue, task: NewTask { envelope, due: options.due } })
+        let keyed = options.key.is_some();
+        Ok(Ready { id, queue, keyed, task: NewTask { envelope, due: options.due } })
     }
 }
 

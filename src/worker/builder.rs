@@ -26,6 +26,9 @@ use super::{Life, Worker, control};
 /// Shortest lease: beats come three times as often.
 const LEASE_MIN: Duration = Duration::from_millis(300);
 
+/// Longest lease: a worker that crashed would be missed this late.
+const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// The Processors of a worker: on which arbiter, for which place.
 pub(super) type Processors = Vec<(usize, Arc<Place>)>;
 
@@ -105,7 +108,7 @@ impl Builder {
         self.with(|b| b.lanes.push(lane))
     }
 
-    /// How long a session lives without a beat; at least 300 ms. Default 15 s.
+    /// How long a session lives without a beat; 300 ms to a day. Default 15 s.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         self.with(|b| b.config.lease = lease)
@@ -188,8 +191,10 @@ impl Builder {
             .name("oncue-control".to_owned())
             .spawn(company)
             .map_err(|error| Error::system("cannot start the control thread").because(error))?;
+        // Whoever stops waiting here drops the worker, which ends it.
+        let worker = Worker { orders, life: life_seen, ended };
         started.await.map_err(|_| Error::system("the control thread died while starting"))?;
-        Ok(Worker { orders, life: life_seen, ended })
+        Ok(worker)
     }
 
     fn build(self) -> Result<(Arc<Shared>, Processors)> {
@@ -198,9 +203,11 @@ impl Builder {
             return Err(Error::invalid("the worker has no handlers; add one with `.handle(..)`"));
         }
         let config = self.config;
-        if config.lease < LEASE_MIN {
+        if !(LEASE_MIN..=LEASE_MAX).contains(&config.lease) {
             let lease = config.lease;
-            return Err(Error::invalid(format!("a lease of {lease:?}; use {LEASE_MIN:?} or more")));
+            return Err(Error::invalid(format!(
+                "a lease of {lease:?}; use {LEASE_MIN:?} to {LEASE_MAX:?}"
+            )));
         }
         for (count, what) in [(config.arbiters, "threads"), (config.blocking, "blocking threads")] {
             if !(1..=1024).contains(&count) {

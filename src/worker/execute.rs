@@ -4,8 +4,11 @@
 //! handler's panic, in the call or in the future, is a value here (I7).
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use futures::FutureExt;
 
 use crate::broker::{Lane, Order, Settlement};
 use crate::codec::Codec;
@@ -135,13 +138,17 @@ async fn handle(
             std::future::pending::<()>().await;
         }
     };
-    tokio::select! {
+    let mut run = match catch_unwind(AssertUnwindSafe(|| runner.run(input))) {
+        Ok(run) => run,
+        Err(panic) => return End::failed("panic", panic::text(panic)),
+    };
+    let end = tokio::select! {
         biased;
-        ended = panic::catch(|| runner.run(input)) => match ended {
+        ended = AssertUnwindSafe(&mut run).catch_unwind() => match ended {
             Ok(Ok(result)) => End { result, ..End::of(Outcome::Completed) },
             Ok(Err(_)) if cancel.is_cancelled() => End::of(Outcome::Interrupted),
             Ok(Err(TaskError { outcome, message })) => End { outcome, result: None, message },
-            Err(message) => End::failed("panic", message),
+            Err(panic) => End::failed("panic", panic::text(panic)),
         },
         () = lost => End::of(Outcome::Interrupted),
         () = shared.cut.cancelled() => {
@@ -156,7 +163,13 @@ async fn handle(
                 End::failed("timeout", format!("still running after {:?}", header.timeout))
             }
         }
+    };
+    // What a handler holds is dropped here, and may panic over it. The run ended all the same.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(run))) {
+        let (id, panic) = (job.claim.id(), panic::text(panic));
+        tracing::error!(%id, panic, "a handler panicked when it was given up");
     }
+    end
 }
 
 async fn sleep(limit: Option<Duration>) {

@@ -167,10 +167,12 @@ async fn control(
                 }
                 Order::WatchSignals => watch_signals(&tree),
                 Order::Shutdown { failure } => {
-                    failed = failed.or(failure);
-                    if ending.is_some() {
+                    // Who asks twice is in a hurry. An actor that gives up is not: runs may end.
+                    if ending.is_some() && failure.is_none() {
                         tree.shared.cut.cancel();
-                    } else {
+                    }
+                    failed = failed.or(failure);
+                    if ending.is_none() {
                         let tree = tree.clone();
                         ending = Some(Box::pin(async move { shut_down(&tree).await }));
                     }

@@ -4,6 +4,7 @@
 //! back-pressure; then the session is given up and recovery goes by lease. A refusal of one task settles
 //! the rest.
 
+use std::iter::repeat;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ pub(crate) async fn run(mut lane: UnboundedReceiver<Finished>, shared: Arc<Share
     while lane.recv_many(&mut batch, CLAIMS_MAX).await > 0 {
         let Some(turn) = batch.first().map(|finished| finished.turn.clone()) else { continue };
         let replies = write(&turn, &batch, &shared).await;
-        for (finished, settled) in batch.drain(..).zip(replies) {
+        // A broker that answers too little must not leave tasks in our hands for ever.
+        for (finished, settled) in batch.drain(..).zip(replies.into_iter().chain(repeat(None))) {
             let id = finished.settlement.ticket.id;
             turn.forget(id);
             match (settled, finished.run) {

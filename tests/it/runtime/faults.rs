@@ -164,6 +164,19 @@ fn a_lost_reply_to_enqueue_stores_nothing_twice() {
 }
 
 #[test]
+fn a_task_whose_stored_reply_was_lost_counts_as_created_once() {
+    let faulty = Faulty::new();
+    let client = client_of(faulty.clone());
+    faulty.lose(ENQUEUE, 2);
+    let put = |draft| oncue::block_on(client.enqueue(draft)).expect("stored at the second try");
+    let first: oncue::Handle = put(Number(0).draft());
+    assert!(first.is_created(), "it was this call that stored it");
+    let many = oncue::block_on(client.enqueue_all((0..3).map(Number))).expect("stored");
+    assert!(many.iter().all(oncue::Handle::is_created));
+    assert_eq!(count(&client, "default", State::Pending), 4);
+}
+
+#[test]
 fn a_lost_reply_to_dequeue_leaks_no_claim() {
     drive(DEQUEUE);
 }
@@ -276,4 +289,18 @@ fn a_pill_that_crashed_twice_runs_alone_and_is_archived_the_third_time() {
         assert_eq!(decision, expected);
     }
     assert_eq!(show(&client, &task).expect("kept").state, State::Archived);
+}
+
+#[test]
+fn a_broker_that_answers_too_little_leaves_nothing_in_our_hands() {
+    let mut proxy = super::proxy::Proxy::of(broker());
+    proxy.settle = Box::new(|inner, (session, settlements)| {
+        let settled = inner.settle(session, settlements);
+        async move { settled.await.map(|_| Vec::new()) }.boxed()
+    });
+    let data = runs(1);
+    let company =
+        Company::start(client_of(Arc::new(proxy)), |worker| worker.handle(run).data(data));
+    company.put(Number(0));
+    company.until(|event| matches!(event, Event::LeaseLost { .. }).then_some(()));
 }

@@ -145,6 +145,25 @@ fn a_worker_that_is_dropped_lets_go_of_its_tasks() {
 }
 
 #[test]
+fn a_start_that_is_not_waited_for_leaves_no_worker_behind() {
+    let (tell, events) = std::sync::mpsc::channel();
+    let client = client_of(std::sync::Arc::new(super::proxy::Proxy::at_once(broker())));
+    let worker = client.worker().handle(|_: Number| async { TaskResult::Ok(()) });
+    let worker = worker.on_event(move |event| drop(tell.send(event.clone())));
+    // Polled once, which is enough to start the thread, and dropped.
+    let _ = futures::FutureExt::now_or_never(worker.start());
+    let end = |event| matches!(event, Event::LifeChanged { life: Life::Stopped, .. });
+    while !end(events.recv_timeout(PATIENCE).expect("it ends")) {}
+}
+
+#[test]
+fn a_lease_without_end_is_refused() {
+    let worker = client().worker().handle(|_: Number| async { TaskResult::Ok(()) });
+    let error = oncue::block_on(worker.lease(Duration::MAX).start()).err().expect("refused");
+    assert!(error.is_invalid(), "{error}");
+}
+
+#[test]
 fn a_key_of_ones_own_finds_the_first_task() {
     let company =
         Company::start(client(), |worker| worker.handle(|_: Number| async { TaskResult::Ok(()) }));

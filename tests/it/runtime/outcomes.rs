@@ -119,3 +119,21 @@ fn a_delay_is_never_early() {
     company.started(&task);
     assert!(before.elapsed() >= Duration::from_millis(120));
 }
+
+#[test]
+fn a_handler_that_panics_when_it_is_given_up_has_run_out_of_time_all_the_same() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    async fn hang(_: Number) -> TaskResult {
+        let _bomb = Bomb;
+        std::future::pending().await
+    }
+    let company = Company::start(client(), |worker| worker.handle(hang));
+    let task = company.put(Number(0).draft().timeout(Duration::from_millis(20)).max_retry(0));
+    assert_eq!(company.settled(&task).1.as_deref(), Some("timeout"));
+    assert_eq!(show(&company.client, &task).expect("kept").trail.attempts, 1);
+}

@@ -95,6 +95,39 @@ fn the_supervisor_may_die() {
 }
 
 #[test]
+fn used_up_restarts_do_not_hurry_a_shutdown() {
+    use tokio::sync::Semaphore;
+    async fn gated(_: Number, gate: Data<Arc<Semaphore>>) -> TaskResult {
+        gate.acquire().await?.forget();
+        Ok(())
+    }
+    let (points, gate) = (Arc::new(FailPoints::default()), Arc::new(Semaphore::new(0)));
+    let (planned, data) = (points.clone(), gate.clone());
+    let company =
+        Company::start(client(), |worker| worker.handle(gated).data(data).failpoints(points));
+    let task = company.put(Number(1));
+    company.started(&task);
+    std::thread::scope(|scope| {
+        let ending = scope.spawn(|| oncue::block_on(company.worker.shutdown()));
+        planned.panic("scheduler", 99);
+        while company.worker.life() < oncue::worker::Life::Draining {
+            std::thread::yield_now();
+        }
+        (0..6).for_each(|_| company_restart(&company));
+        // Whatever the end of the Scheduler does, it did it when the broker answered this.
+        assert_eq!(show(&company.client, &task).expect("kept").state, State::Active);
+        gate.add_permits(1);
+        let error = ending.join().expect("joins").expect_err("the scheduler gave up");
+        assert!(error.to_string().contains("scheduler died too often"), "{error}");
+    });
+    assert_eq!(show(&company.client, &task).expect("kept").state, State::Completed);
+}
+
+fn company_restart(company: &Company) {
+    company.until(|event| matches!(event, Event::Restarted { .. }).then_some(()));
+}
+
+#[test]
 fn used_up_restarts_end_the_worker_with_an_error() {
     let points = Arc::new(FailPoints::default());
     let planned = points.clone();

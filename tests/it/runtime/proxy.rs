@@ -18,6 +18,8 @@ pub struct Proxy {
     pub settle: Hook<(Session, Vec<Settlement>), Vec<Settled>>,
     pub retire: Hook<(Session, Vec<TaskId>), usize>,
     pub beat: Hook<Beat, Beaten>,
+    /// Finds every key good, without a look at the broker.
+    trusting: bool,
 }
 
 impl Proxy {
@@ -29,7 +31,13 @@ impl Proxy {
             settle: Box::new(|inner, (session, settlements)| inner.settle(session, settlements)),
             retire: Box::new(|inner, (session, known)| inner.retire(session, known)),
             beat: Box::new(|inner, beat| inner.beat(beat)),
+            trusting: false,
         }
+    }
+
+    /// A worker starts on it without waiting.
+    pub fn at_once(inner: Arc<dyn Inspect>) -> Self {
+        Self { trusting: true, ..Self::of(inner) }
     }
 }
 
@@ -74,6 +82,9 @@ impl Inspect for Proxy {
         self.inner.show(queue, id)
     }
     fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()> {
-        self.inner.check_keys(checks)
+        match self.trusting {
+            true => Box::pin(std::future::ready(Ok(()))),
+            false => self.inner.check_keys(checks),
+        }
     }
 }
