@@ -120,6 +120,7 @@ impl fmt::Debug for Handle {
 }
 
 /// A result to come. Await it.
+#[must_use = "a result comes to who awaits it"]
 pub struct ResultOf<T> {
     handle: Handle,
     timeout: Option<Duration>,
@@ -128,7 +129,6 @@ pub struct ResultOf<T> {
 
 impl<T> ResultOf<T> {
     /// Waits this long at most; then it [`is_timeout`](Error::is_timeout). Needs a tokio or actix runtime.
-    #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::codec::Codec;
 use crate::error::Result;
@@ -187,16 +188,17 @@ impl<F: BlockingFn<Args>, Args: 'static> RunnerFactory for Blocking<F, Args> {
 }
 
 impl<F: BlockingFn<Args>, Args: 'static> Runner for Blocking<F, Args> {
+    fn admit(&self) -> Option<LocalBoxFuture<'static, OwnedSemaphorePermit>> {
+        let threads = self.threads.clone()?;
+        let acquire = async move { threads.acquire_owned().await.expect("it is never closed") };
+        Some(acquire.boxed_local())
+    }
+
     fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>> {
         let function = self.function.clone();
-        let threads = self.threads.clone();
         async move {
-            let thread = match threads {
-                Some(threads) => Some(threads.acquire_owned().await?),
-                None => None,
-            };
             let run = move || {
-                let _held = (thread, &input.slot);
+                let _held = &input.slot;
                 function.call(decode(&input)?, &input.context, input.keep)
             };
             match tokio::task::spawn_blocking(run).await {

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::codec::Codec;
 use crate::error::{Error, Result};
@@ -28,12 +29,17 @@ pub(crate) struct Input {
     pub(crate) body: crate::seal::Plaintext,
     /// Whether a result would be kept.
     pub(crate) keep: bool,
-    /// Held by whatever goes on running after the run was given up: the slot it takes.
+    /// Held by whatever goes on running after the run was given up: the slot it takes, and its thread.
     pub(crate) slot: Arc<dyn std::any::Any + Send + Sync>,
 }
 
 /// Runs tasks of one kind on one arbiter: decodes, calls, encodes the result (JSON).
 pub(crate) trait Runner {
+    /// Waits for what a run needs before its time begins; nothing: it may begin at once.
+    fn admit(&self) -> Option<LocalBoxFuture<'static, OwnedSemaphorePermit>> {
+        None
+    }
+
     fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>>;
 }
 

@@ -32,7 +32,7 @@ const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The Processors of a worker: on which arbiter, for which place.
 pub(super) type Processors = Vec<(usize, Arc<Place>)>;
 
-/// A worker to be. Made by [`Client::worker`](crate::Client::worker).
+/// A worker to be, which does nothing before [`start`](Self::start). Made by [`Client::worker`](crate::Client::worker).
 ///
 /// ```no_run
 /// # use oncue::{Data, Lane, TaskContext, TaskResult};
@@ -53,6 +53,7 @@ pub(super) type Processors = Vec<(usize, Arc<Place>)>;
 /// worker.run().await?; // until SIGINT or SIGTERM
 /// # Ok(()) }
 /// ```
+#[must_use = "a worker runs when it is started"]
 pub struct Builder {
     broker: Arc<dyn Inspect>,
     sealer: Sealer,
@@ -86,7 +87,6 @@ impl Builder {
     }
 
     /// Adds a handler: an `async fn`, or what [`blocking`](crate::blocking) and [`actor`](crate::actor) make.
-    #[must_use]
     pub fn handle<Args>(mut self, handler: impl IntoRoute<Args>) -> Self {
         self.routes = self.routes.and_then(|mut routes| {
             routes.add(handler.into_route()?)?;
@@ -96,7 +96,6 @@ impl Builder {
     }
 
     /// Shares a value with every run, as [`Data<T>`](crate::Data).
-    #[must_use]
     pub fn data<T: Send + Sync + 'static>(self, value: T) -> Self {
         self.with(|b| b.data.insert(Data::new(value)))
     }
@@ -109,44 +108,37 @@ impl Builder {
     }
 
     /// How long a session lives without a beat; 300 ms to a day. Default 15 s.
-    #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         self.with(|b| b.config.lease = lease)
     }
 
     /// How long a shutdown waits for runs to end. Default 25 s.
-    #[must_use]
     pub fn shutdown_timeout(self, limit: Duration) -> Self {
         self.with(|b| b.config.shutdown = limit)
     }
 
     /// How long a task of a kind nobody handles stays pending before it is archived. Default 24 h.
-    #[must_use]
     pub fn unknown_grace(self, grace: Duration) -> Self {
         self.with(|b| b.config.unknown_grace = grace)
     }
 
     /// Threads that run async handlers and handler actors. Default: one per core.
-    #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         self.with(|b| b.config.arbiters = threads)
     }
 
     /// Threads that run blocking handlers. Default: two per core.
-    #[must_use]
     pub fn blocking_threads(self, threads: usize) -> Self {
         self.with(|b| b.config.blocking = threads)
     }
 
     /// Is told every [`Event`], on the thread where it happens: keep it short.
-    #[must_use]
     pub fn on_event(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.with(|b| b.events = Some(Arc::new(listener)))
     }
 
     /// Plans panics, for tests.
     #[cfg(feature = "failpoints")]
-    #[must_use]
     pub fn failpoints(self, failpoints: Arc<super::FailPoints>) -> Self {
         self.with(|b| b.failpoints = failpoints)
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::broker::{Lane, Order, Settlement};
 use crate::codec::Codec;
@@ -46,6 +47,14 @@ impl End {
 
 /// Runs a job to its end and settles it.
 pub(crate) async fn execute(job: Job, runner: &dyn Runner, policy: RetryPolicy, shared: &Shared) {
+    let permit = match runner.admit() {
+        Some(admitted) => tokio::select! {
+            permit = admitted => Some(permit),
+            () = job.held.cancel.cancelled() => return,
+            () = shared.cut.cancelled() => return,
+        },
+        None => None,
+    };
     // Without a good lease somebody else may have the task: dropped, it goes back if it is still ours. So it
     // does at the end of a shutdown.
     if !job.is_good() || shared.cut.is_cancelled() {
@@ -54,7 +63,7 @@ pub(crate) async fn execute(job: Job, runner: &dyn Runner, policy: RetryPolicy, 
     let began = Instant::now();
     let header = job.claim.stored.header();
     let end = match &header {
-        Ok(header) => attempt(&job, header, runner, shared).await,
+        Ok(header) => attempt(&job, header, permit, runner, shared).await,
         Err(error) => End { message: error.to_string(), ..End::of(unopenable(error)) },
     };
     if job.held.lease_lost.load(std::sync::atomic::Ordering::Acquire) {
@@ -63,7 +72,13 @@ pub(crate) async fn execute(job: Job, runner: &dyn Runner, policy: RetryPolicy, 
     conclude(job, header.ok(), end, &policy, began, shared);
 }
 
-async fn attempt(job: &Job, header: &Header, runner: &dyn Runner, shared: &Shared) -> End {
+async fn attempt(
+    job: &Job,
+    header: &Header,
+    permit: Option<OwnedSemaphorePermit>,
+    runner: &dyn Runner,
+    shared: &Shared,
+) -> End {
     let now = shared.broker.now();
     let first = job.claim.trail.attempts == 0;
     if header.deadline.is_some_and(|deadline| now >= deadline)
@@ -96,7 +111,7 @@ async fn attempt(job: &Job, header: &Header, runner: &dyn Runner, shared: &Share
         kind: header.kind.clone(),
         attempt: context.attempt(),
     });
-    let slot: Arc<dyn std::any::Any + Send + Sync> = Arc::new(job.slot());
+    let slot: Arc<dyn std::any::Any + Send + Sync> = Arc::new((job.slot(), permit));
     let keep = !header.retention.is_zero();
     let input = Input { context, codec: opened.codec, body: opened.body, keep, slot };
     handle(job, header, input, runner, shared).await

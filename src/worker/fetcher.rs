@@ -134,11 +134,18 @@ impl Desk {
     /// empty.
     async fn round(&mut self, queues: &[QueueName], strict: bool) -> Round {
         let (mut limited, mut more) = (false, false);
+        let mut kinds: Option<Vec<KindHash>> = None;
         for queue in queues {
             if self.shared.quiet.is_cancelled() {
                 break;
             }
-            let room = self.room();
+            let mut room = self.room();
+            if strict {
+                // A kind that found room only now was not asked for in the queues before.
+                let asked = || room.accept.iter().map(|(kind, _)| *kind).collect();
+                let asked = kinds.get_or_insert_with(asked);
+                room.accept.retain(|(kind, _)| asked.contains(kind));
+            }
             limited |= room.limited;
             if room.free == 0 {
                 return Round::Full;
@@ -146,11 +153,11 @@ impl Desk {
             if !room.accept.is_empty() {
                 let asked = room.free;
                 let claimed = self.claim(queue, room).await;
-                if strict && claimed > 0 {
+                if strict && claimed != Some(0) {
                     return Round::More;
                 }
                 // All that was asked for came: no wake-up tells of what is left.
-                more |= claimed == asked;
+                more |= claimed == Some(asked);
             }
         }
         match self.slots.free() {
@@ -160,8 +167,8 @@ impl Desk {
         }
     }
 
-    /// Claims from one queue and hands on what it got; answers how much.
-    async fn claim(&mut self, queue: &QueueName, room: Room) -> usize {
+    /// Claims from one queue and hands on what it got; answers how much, if the broker did.
+    async fn claim(&mut self, queue: &QueueName, room: Room) -> Option<usize> {
         let turn = self.turn(queue);
         let (asked, lease) = (boottime(), self.shared.config.lease);
         let ask = Ask {
@@ -187,7 +194,7 @@ impl Desk {
                     drop(room);
                     self.route(&turn, claims);
                 }
-                count
+                Some(count)
             }
             Err(error) => {
                 // Fenced, or unknown: whatever was claimed is handed back.
@@ -199,7 +206,7 @@ impl Desk {
                     tokio::time::sleep(self.wait.mul_f64(chance())).await;
                     self.wait = (self.wait * 2).min(BACKOFF.1);
                 }
-                0
+                None
             }
         }
     }

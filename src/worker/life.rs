@@ -46,7 +46,8 @@ impl fmt::Display for Who {
     }
 }
 
-/// An actor ended, and how. Sent for every end but an ordered one.
+/// An actor ended, and how. Sent for every end but an ordered one; unbounded on its way, for each actor has at
+/// most one on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Exited {
     pub(crate) who: Who,

@@ -41,6 +41,7 @@ use life::{Exited, Who, live};
 use supervisor::{Supervisor, Tree, shut_down};
 
 /// A worker that runs. Dropping it shuts it down without waiting.
+#[must_use = "a worker that is dropped shuts down"]
 pub struct Worker {
     orders: mpsc::UnboundedSender<Order>,
     life: watch::Receiver<Life>,
@@ -63,7 +64,8 @@ pub struct Report {
     pub restarts: u64,
 }
 
-/// What a worker is told to do.
+/// What a worker is told to do. On its way unbounded: one per call of the handle, per signal, and per actor that
+/// gave up.
 pub(crate) enum Order {
     Quiet,
     Shutdown { failure: Option<String> },

@@ -6,6 +6,7 @@
 
 use std::iter::repeat;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -45,6 +46,9 @@ pub(crate) async fn run(mut lane: UnboundedReceiver<Finished>, shared: Arc<Share
                 (Some(Settled::Done), Some((kind, class, ran))) => {
                     let decision = finished.decision;
                     shared.tell(Event::Settled { id, kind, decision, class, ran });
+                }
+                (Some(Settled::Done), None) => {
+                    shared.counts.released.fetch_add(1, Ordering::Relaxed);
                 }
                 (_, None) => {}
             }

@@ -37,6 +37,7 @@ pub(crate) struct Turn {
     /// Whether retiring it is over: the broker answered, or was given up.
     closed: AtomicBool,
     lost: AtomicBool,
+    /// Bounded by the slots: whatever goes in holds one.
     pub(super) settle: UnboundedSender<Finished>,
 }
 

@@ -78,6 +78,42 @@ fn a_blocking_handler_does_not_stop_others() {
 }
 
 #[test]
+fn the_time_of_a_blocking_run_begins_when_it_has_a_thread() {
+    type Gate = Data<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>;
+    fn block(task: Number, gate: Gate) -> TaskResult {
+        if task.0 == 0 {
+            gate.lock().map_err(|_| TaskError::new("poisoned"))?.recv()?;
+        }
+        Ok(())
+    }
+    async fn take_longer(_: Other) -> TaskResult {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        Ok(())
+    }
+    let (free, gate) = std::sync::mpsc::channel::<()>();
+    let company = Company::start(client(), |worker| {
+        let worker = worker.handle(blocking(block)).handle(take_longer);
+        worker.data(std::sync::Mutex::new(gate)).blocking_threads(1)
+    });
+    let first = company.put(Number(0));
+    company.started(&first);
+    let second = company.put(Number(1).draft().timeout(Duration::from_millis(20)).max_retry(0));
+    let other = company.put(Other(0));
+    let mut early = None;
+    company.until(|event| match event {
+        Event::Settled { id, class, .. } if *id == second.id() => {
+            early = class.clone();
+            None
+        }
+        Event::Settled { id, .. } => (*id == other.id()).then_some(()),
+        _ => None,
+    });
+    assert_eq!(early, None, "it had no thread yet");
+    free.send(()).expect("it waits");
+    assert!(matches!(company.settled(&second).0, Decision::Complete(_)));
+}
+
+#[test]
 fn a_panic_in_the_call_and_in_a_blocking_handler_is_a_failed_task() {
     fn call(task: Number) -> std::future::Ready<TaskResult> {
         panic!("call {}", task.0)

@@ -45,6 +45,10 @@ fn a_shutdown_waits_for_what_runs_and_claims_nothing_more() {
     let running = company.put(Number(0));
     company.started(&running);
     company.worker.quiet();
+    company.until(|event| match event {
+        Event::LifeChanged { life, .. } => (*life == Life::Quiet).then_some(()),
+        _ => None,
+    });
     let waiting = company.put(Number(1));
     let ending = std::thread::spawn(move || company.end());
     gate.add_permits(1);
@@ -96,13 +100,19 @@ fn a_blocking_handler_that_does_not_end_is_given_up_and_its_task_goes_back() {
     let (free, gate) = std::sync::mpsc::channel::<()>();
     let company = Company::start(client(), |worker| {
         let worker = worker.handle(oncue::blocking(stuck)).data(std::sync::Mutex::new(gate));
-        worker.shutdown_timeout(Duration::from_millis(50))
+        worker.shutdown_timeout(Duration::from_millis(50)).blocking_threads(1)
     });
     let task = company.put(Number(0));
     company.started(&task);
+    let waiting = company.put(Number(1));
+    while show(&company.client, &waiting).expect("kept").state != State::Active {
+        std::thread::yield_now();
+    }
     let (client, report) = company.end();
-    assert_eq!(report.released, 1);
-    assert_eq!(show(&client, &task).expect("kept").state, State::Pending);
+    assert_eq!(report.released, 2, "what never had a thread goes back like the other");
+    for task in [&task, &waiting] {
+        assert_eq!(show(&client, task).expect("kept").state, State::Pending);
+    }
     drop(free);
 }
 
