@@ -102,7 +102,6 @@ impl Builder {
 
     /// Adds a lane. Without any there is one over the queues of all kinds handled; with one, only the queues
     /// that lanes name are served.
-    #[must_use]
     pub fn lane(self, lane: Lane) -> Self {
         self.with(|b| b.lanes.push(lane))
     }
