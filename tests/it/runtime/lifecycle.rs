@@ -45,10 +45,8 @@ fn a_shutdown_waits_for_what_runs_and_claims_nothing_more() {
     let running = company.put(Number(0));
     company.started(&running);
     company.worker.quiet();
-    company.until(|event| match event {
-        Event::LifeChanged { life, .. } => (*life == Life::Quiet).then_some(()),
-        _ => None,
-    });
+    let is_quiet = |event: &Event| matches!(event, Event::LifeChanged { life: Life::Quiet, .. });
+    company.until(|event| is_quiet(event).then_some(()));
     let waiting = company.put(Number(1));
     let ending = std::thread::spawn(move || company.end());
     gate.add_permits(1);
