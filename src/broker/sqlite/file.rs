@@ -45,7 +45,13 @@ pub(super) fn find(path: &Path, create: bool) -> Result<(PathBuf, bool)> {
     })?;
     let shown = path.display();
     let made = match std::fs::metadata(&path) {
-        Ok(meta) if meta.is_file() => false,
+        Ok(meta) if meta.is_file() => {
+            let mode = meta.mode() & 0o777;
+            if mode & !MODE != 0 {
+                tracing::warn!(path = %shown, mode = %format!("{mode:o}"), "others may read this database; chmod 600");
+            }
+            false
+        }
         Ok(_) => return Err(Error::invalid(format!("{shown} is not a file; name a file"))),
         Err(error) if error.kind() == ErrorKind::NotFound && !create => {
             return Err(Error::not_found(format!(
