@@ -134,21 +134,23 @@ impl Desk {
     /// empty.
     async fn round(&mut self, queues: &[QueueName], strict: bool) -> Round {
         let (mut limited, mut more) = (false, false);
-        let mut kinds: Option<Vec<KindHash>> = None;
+        // The kinds every queue so far was asked for: room that comes up during a strict round is for the
+        // first queue of the next.
+        let mut asked_for: Option<Vec<KindHash>> = None;
         for queue in queues {
             if self.shared.quiet.is_cancelled() {
                 break;
             }
             let mut room = self.room();
-            if strict {
-                // A kind that found room only now was not asked for in the queues before.
-                let asked = || room.accept.iter().map(|(kind, _)| *kind).collect();
-                let asked = kinds.get_or_insert_with(asked);
-                room.accept.retain(|(kind, _)| asked.contains(kind));
-            }
             limited |= room.limited;
             if room.free == 0 {
                 return Round::Full;
+            }
+            if strict {
+                if let Some(kinds) = &asked_for {
+                    room.accept.retain(|(kind, _)| kinds.contains(kind));
+                }
+                asked_for = Some(room.accept.iter().map(|(kind, _)| *kind).collect());
             }
             if !room.accept.is_empty() {
                 let asked = room.free;

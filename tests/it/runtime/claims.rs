@@ -213,3 +213,50 @@ fn a_session_is_kept_alive_while_it_is_being_retired() {
     assert!(kept(next), "what it claimed would be counted as crashed");
     company.end();
 }
+
+#[test]
+fn a_strict_lane_serves_no_kind_below_a_queue_that_was_not_asked_for_it() {
+    type Gate = Data<Arc<Semaphore>>;
+    async fn gated(task: Number, gate: Gate) -> TaskResult {
+        if task.0 == 0 {
+            gate.acquire().await?.forget();
+        }
+        Ok(())
+    }
+    let (number, hold) = (KindHash::of("number"), Arc::new(Semaphore::new(0)));
+    let (mut proxy, (enter, entered), held) = (Proxy::of(broker()), channel(), hold.clone());
+    // The first queue is asked while the kind has no room, and answers when it has.
+    proxy.dequeue = Box::new(move |inner, ask| {
+        let limited = ask.accept.iter().all(|(kind, _)| *kind != number);
+        if ask.lane == Lane::Alone || ask.session.queue.as_str() != "high" || !limited {
+            return inner.dequeue(ask);
+        }
+        let _ = enter.send(());
+        let (hold, inner) = (held.clone(), inner.clone());
+        async move {
+            let _ = hold.acquire().await;
+            inner.dequeue(ask).await
+        }
+        .boxed()
+    });
+    let (client, gate) = (client_of(Arc::new(proxy)), Arc::new(Semaphore::new(0)));
+    let data = gate.clone();
+    let company = Company::start(client, |worker| {
+        let limited = oncue::function(gated).concurrency(1);
+        let worker = worker.handle(limited).handle(|_: Other| async { TaskResult::Ok(()) });
+        worker.data(data).lane(Queues::strict(["high", "low"]))
+    });
+    let first = company.put(Number(0).draft().queue("high"));
+    company.started(&first);
+    entered.recv_timeout(PATIENCE).expect("asked for the other kind");
+    let low = company.put(Number(2).draft().queue("low"));
+    let high = company.put(Number(1).draft().queue("high"));
+    gate.add_permits(1);
+    company.settled(&first);
+    hold.close();
+    let next = company.until(|event| match event {
+        Event::Started { id, .. } => Some(*id),
+        _ => None,
+    });
+    assert_eq!((next, next == low.id()), (high.id(), false));
+}
