@@ -232,6 +232,14 @@ impl Builder {
             queues.dedup();
             lanes.push(Lane::weighted(queues));
         }
+        for route in routes.iter() {
+            let served =
+                |lane: &Lane| lane.queues.iter().any(|(name, _)| name == route.queue.as_str());
+            if !lanes.iter().any(served) {
+                let (kind, queue) = (&route.kind, &route.queue);
+                tracing::warn!(%kind, %queue, "no lane names the queue of this kind: what is enqueued there waits");
+            }
+        }
         let lanes = lanes.iter().map(|lane| {
             Ok(LaneState {
                 queues: lane.parse()?,

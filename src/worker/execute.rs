@@ -161,7 +161,12 @@ async fn handle(
         biased;
         ended = AssertUnwindSafe(&mut run).catch_unwind() => match ended {
             Ok(Ok(result)) => End { result, ..End::of(Outcome::Completed) },
-            Ok(Err(_)) if cancel.is_cancelled() => End::of(Outcome::Interrupted),
+            // Told to stop, it failed: nobody's fault. What it says on purpose stands.
+            Ok(Err(TaskError { outcome: Outcome::Failed { retry: Retry::ByPolicy, .. }, .. }))
+                if cancel.is_cancelled() =>
+            {
+                End::of(Outcome::Interrupted)
+            }
             Ok(Err(TaskError { outcome, message })) => End { outcome, result: None, message },
             Err(panic) => End::failed("panic", panic::text(panic)),
         },

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::broker::{CLAIMS_MAX, Settled, Settlement};
+use crate::broker::{CLAIMS_MAX, Order, Settled, Settlement};
 use crate::event::Event;
 use crate::outcome::Decision;
 use crate::queue::Kind;
+use crate::state::Reason;
 
 use super::Shared;
 use super::config::BACKOFF;
@@ -59,13 +60,36 @@ pub(crate) async fn run(mut lane: UnboundedReceiver<Finished>, shared: Arc<Share
 
 /// One batch; an answer per item, none if the turn is lost.
 async fn write(turn: &Turn, batch: &[Finished], shared: &Shared) -> Vec<Option<Settled>> {
+    let settlements = batch.iter().map(|finished| finished.settlement.clone()).collect();
+    send(turn, settlements, shared).await
+}
+
+async fn send(
+    turn: &Turn,
+    mut settlements: Vec<Settlement>,
+    shared: &Shared,
+) -> Vec<Option<Settled>> {
     let deadline = boottime() + shared.config.lease;
     let mut wait = BACKOFF.0;
     while !turn.is_lost() {
-        let settlements = batch.iter().map(|finished| finished.settlement.clone()).collect();
-        match shared.broker.settle(turn.session.clone(), settlements).await {
+        match shared.broker.settle(turn.session.clone(), settlements.clone()).await {
             Ok(replies) => return replies.into_iter().map(Some).collect(),
             Err(error) if error.is_fenced() => turn.lose(),
+            Err(error) if error.is_invalid() || error.is_too_large() => {
+                shared.tell(Event::BrokerFailed { verb: "settle", error: error.to_string() });
+                match &mut settlements[..] {
+                    [one] if is_bare(one) => return vec![None],
+                    [one] => *one = bare(one),
+                    // Refused for one of them: halves, until it stands alone.
+                    many => {
+                        let later = many[many.len() / 2..].to_vec();
+                        settlements.truncate(settlements.len() / 2);
+                        let mut replies = Box::pin(send(turn, settlements, shared)).await;
+                        replies.extend(Box::pin(send(turn, later, shared)).await);
+                        return replies;
+                    }
+                }
+            }
             Err(error) => {
                 shared.tell(Event::BrokerFailed { verb: "settle", error: error.to_string() });
                 if boottime() + wait > deadline {
@@ -78,5 +102,22 @@ async fn write(turn: &Turn, batch: &[Finished], shared: &Shared) -> Vec<Option<S
             }
         }
     }
-    vec![None; batch.len()]
+    vec![None; settlements.len()]
+}
+
+/// What is left of a settlement the broker refuses: the end of the task, without what is written beside it.
+/// A failure whose trail cannot be written is archived, for it could be retried for ever.
+fn bare(refused: &Settlement) -> Settlement {
+    let order = match refused.order {
+        Order::Complete { keep, .. } => Order::Complete { keep, result: None },
+        Order::Release { lane } => Order::Release { lane },
+        Order::Drop => Order::Drop,
+        _ => Order::Archive { reason: Reason::Exhausted },
+    };
+    Settlement::new(refused.ticket, order)
+}
+
+fn is_bare(settlement: &Settlement) -> bool {
+    settlement.trail.is_none()
+        && !matches!(settlement.order, Order::Complete { result: Some(_), .. })
 }

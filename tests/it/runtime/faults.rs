@@ -25,6 +25,8 @@ struct Faulty {
     calls: AtomicUsize,
     /// Nothing answers and nothing takes effect.
     down: AtomicBool,
+    /// Results are too large for this broker.
+    refuses_results: AtomicBool,
     /// How many sessions each beat named.
     beats: std::sync::Mutex<Vec<usize>>,
 }
@@ -42,6 +44,7 @@ impl Faulty {
             lose: Default::default(),
             calls: 0.into(),
             down: false.into(),
+            refuses_results: false.into(),
             beats: Default::default(),
         })
     }
@@ -86,6 +89,11 @@ impl Broker for Faulty {
     fn settle(&self, session: Session, settlements: Vec<Settlement>) -> Reply<Vec<Settled>> {
         if self.down.load(Ordering::SeqCst) {
             return self.refuse();
+        }
+        let has_result =
+            |s: &Settlement| matches!(s.order, Order::Complete { result: Some(_), .. });
+        if self.refuses_results.load(Ordering::SeqCst) && settlements.iter().any(has_result) {
+            return std::future::ready(Err(Error::too_large("a result"))).boxed();
         }
         self.through(SETTLE, self.inner.settle(session, settlements))
     }
@@ -201,6 +209,22 @@ fn an_outage_is_back_pressure_and_then_over() {
     faulty.down.store(false, Ordering::SeqCst);
     company.completed(20);
     assert!(ledger.iter().all(|runs| runs.load(Ordering::SeqCst) == 1));
+}
+
+#[test]
+fn a_settlement_that_is_refused_settles_the_rest_and_ends_without_what_was_refused() {
+    async fn one_result(task: Number) -> TaskResult<Option<u64>> {
+        Ok(Some(task.0).filter(|number| *number == 5))
+    }
+    let faulty = Faulty::new();
+    faulty.refuses_results.store(true, Ordering::SeqCst);
+    let client = client_of(faulty);
+    let tasks = oncue::block_on(client.enqueue_all((0..20).map(Number))).expect("enqueued");
+    let company = Company::start(client, |worker| worker.handle(one_result));
+    company.completed(20);
+    let view = show(&company.client, &tasks[5]).expect("kept");
+    assert_eq!((view.state, view.result), (State::Completed, None));
+    assert_eq!(count(&company.client, "default", State::Completed), 20);
 }
 
 #[test]

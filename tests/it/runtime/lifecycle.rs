@@ -90,6 +90,22 @@ fn a_handler_that_is_asked_to_stop_and_fails_is_not_charged() {
 }
 
 #[test]
+fn what_a_handler_says_on_purpose_stands_when_it_is_asked_to_stop() {
+    async fn resolute(_: Number, context: TaskContext) -> TaskResult {
+        context.cancelled().await;
+        Err(TaskError::skip_retry("no use"))
+    }
+    let company = Company::start(client(), |worker| {
+        worker.handle(resolute).shutdown_timeout(Duration::from_millis(200))
+    });
+    let task = company.put(Number(0));
+    company.started(&task);
+    let (client, report) = company.end();
+    assert_eq!((report.archived, report.released), (1, 0));
+    assert_eq!(show(&client, &task).expect("kept").state, State::Archived);
+}
+
+#[test]
 fn a_blocking_handler_that_does_not_end_is_given_up_and_its_task_goes_back() {
     fn stuck(_: Number, gate: Data<std::sync::Mutex<std::sync::mpsc::Receiver<()>>>) -> TaskResult {
         gate.lock().map_err(|_| TaskError::new("poisoned"))?.recv()?;
