@@ -45,13 +45,7 @@ pub(super) fn find(path: &Path, create: bool) -> Result<(PathBuf, bool)> {
     })?;
     let shown = path.display();
     let made = match std::fs::metadata(&path) {
-        Ok(meta) if meta.is_file() => {
-            let mode = meta.mode() & 0o777;
-            if mode & !MODE != 0 {
-                tracing::warn!(path = %shown, mode = %format!("{mode:o}"), "others may read this database; chmod 600");
-            }
-            false
-        }
+        Ok(meta) if meta.is_file() => false,
         Ok(_) => return Err(Error::invalid(format!("{shown} is not a file; name a file"))),
         Err(error) if error.kind() == ErrorKind::NotFound && !create => {
             return Err(Error::not_found(format!(
@@ -68,6 +62,15 @@ pub(super) fn find(path: &Path, create: bool) -> Result<(PathBuf, bool)> {
     };
     check_disk(&path)?;
     Ok((path, made))
+}
+
+/// Tells of a database that others may read: what is sealed stays so, the rest is theirs.
+pub(super) fn check_mode(path: &Path) {
+    let mode = std::fs::metadata(path).map_or(MODE, |meta| meta.mode() & 0o777);
+    if mode & !MODE != 0 {
+        let mode = format!("{mode:o}");
+        tracing::warn!(path = %path.display(), mode, "others may read this database; chmod 600");
+    }
 }
 
 fn make(path: &Path) -> Result<bool> {

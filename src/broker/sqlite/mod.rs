@@ -112,6 +112,7 @@ impl SqliteBroker {
         // Not `made`: whoever made the file may have died before it was more than that.
         let created =
             schema::prepare(&conn, &name, create).map_err(|halt| halt.into_error(&name))?;
+        path.into_iter().for_each(file::check_mode);
         Self::start(options, anchor, created, conn, name)
     }
 
