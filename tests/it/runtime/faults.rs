@@ -5,23 +5,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::ready;
 use oncue::broker::*;
-use oncue::clock::Timestamp;
 use oncue::event::Event;
 use oncue::outcome::Decision;
-use oncue::queue::QueueName;
 use oncue::state::State;
-use oncue::task::TaskId;
 use oncue::{Client, Data, Error, Task, TaskContext, TaskResult};
 use tokio::sync::Semaphore;
 
 use super::company::*;
+use super::proxy::Proxy;
 
 /// A broker whose replies get lost: the call takes effect, the answer is an error.
 struct Faulty {
     inner: Arc<dyn Inspect>,
     /// Every n-th reply of a verb is lost; 0: none.
-    lose: [AtomicUsize; 4],
+    lose: [AtomicUsize; 5],
     calls: AtomicUsize,
     /// Nothing answers and nothing takes effect.
     down: AtomicBool,
@@ -35,6 +34,7 @@ const ENQUEUE: usize = 0;
 const DEQUEUE: usize = 1;
 const SETTLE: usize = 2;
 const RETIRE: usize = 3;
+const BEAT: usize = 4;
 
 impl Faulty {
     fn new() -> Arc<Self> {
@@ -53,11 +53,12 @@ impl Faulty {
         self.lose[verb].store(every, Ordering::SeqCst);
     }
 
-    fn through<T: Send + 'static>(&self, verb: usize, reply: Reply<T>) -> Reply<T> {
+    /// A call that is made and answered, made and not answered, or not made.
+    fn through<T: Send + 'static>(&self, verb: usize, call: impl FnOnce() -> Reply<T>) -> Reply<T> {
         if self.down.load(Ordering::SeqCst) {
-            return self.refuse();
+            return ready(Err(Error::unreachable("down"))).boxed();
         }
-        let every = self.lose[verb].load(Ordering::SeqCst);
+        let (reply, every) = (call(), self.lose[verb].load(Ordering::SeqCst));
         if every > 0 && self.calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(every) {
             return async move {
                 reply.await?;
@@ -67,66 +68,41 @@ impl Faulty {
         }
         reply
     }
-
-    fn refuse<T: Send + 'static>(&self) -> Reply<T> {
-        std::future::ready(Err(Error::unreachable("down"))).boxed()
-    }
 }
 
-impl Broker for Faulty {
-    fn now(&self) -> Timestamp {
-        self.inner.now()
-    }
-    fn enqueue(&self, batch: Batch) -> Reply<Vec<Enqueued>> {
-        self.through(ENQUEUE, self.inner.enqueue(batch))
-    }
-    fn dequeue(&self, ask: Ask) -> Reply<Vec<Claim>> {
-        if self.down.load(Ordering::SeqCst) {
-            return self.refuse();
-        }
-        self.through(DEQUEUE, self.inner.dequeue(ask))
-    }
-    fn settle(&self, session: Session, settlements: Vec<Settlement>) -> Reply<Vec<Settled>> {
-        if self.down.load(Ordering::SeqCst) {
-            return self.refuse();
-        }
-        let has_result =
-            |s: &Settlement| matches!(s.order, Order::Complete { result: Some(_), .. });
-        if self.refuses_results.load(Ordering::SeqCst) && settlements.iter().any(has_result) {
-            return std::future::ready(Err(Error::too_large("a result"))).boxed();
-        }
-        self.through(SETTLE, self.inner.settle(session, settlements))
-    }
-    fn retire(&self, session: Session, known: Vec<TaskId>) -> Reply<usize> {
-        self.through(RETIRE, self.inner.retire(session, known))
-    }
-    fn advance(&self, queue: QueueName, limit: usize) -> Reply<Advanced> {
-        self.inner.advance(queue, limit)
-    }
-    fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>> {
-        self.inner.reclaim(sweep)
-    }
-    fn beat(&self, beat: Beat) -> Reply<Beaten> {
-        self.beats.lock().unwrap_or_else(|error| error.into_inner()).push(beat.sessions.len());
-        if self.down.load(Ordering::SeqCst) { self.refuse() } else { self.inner.beat(beat) }
-    }
-    fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
-        self.inner.wait(wake, seen)
-    }
-}
-
-impl Inspect for Faulty {
-    fn stats(&self) -> Reply<Vec<QueueStats>> {
-        self.inner.stats()
-    }
-    fn list(&self, page: Page) -> Reply<Listing> {
-        self.inner.list(page)
-    }
-    fn show(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>> {
-        self.inner.show(queue, id)
-    }
-    fn check_keys(&self, _: Vec<(u32, [u8; 8])>) -> Reply<()> {
-        std::future::ready(Ok(())).boxed()
+impl Faulty {
+    /// The broker that fails as it is told.
+    fn broker(self: &Arc<Self>) -> Arc<dyn Inspect> {
+        let hooked = || self.clone();
+        let (enqueue, dequeue, settle, retire, beat) =
+            (hooked(), hooked(), hooked(), hooked(), hooked());
+        Arc::new(Proxy {
+            enqueue: Box::new(move |inner, batch| {
+                enqueue.through(ENQUEUE, || inner.enqueue(batch))
+            }),
+            dequeue: Box::new(move |inner, ask| dequeue.through(DEQUEUE, || inner.dequeue(ask))),
+            settle: Box::new(move |inner, (session, settlements)| {
+                let has_result =
+                    |s: &Settlement| matches!(s.order, Order::Complete { result: Some(_), .. });
+                if settle.refuses_results.load(Ordering::SeqCst)
+                    && settlements.iter().any(has_result)
+                {
+                    return ready(Err(Error::too_large("a result"))).boxed();
+                }
+                settle.through(SETTLE, || inner.settle(session, settlements))
+            }),
+            retire: Box::new(move |inner, (session, known)| {
+                retire.through(RETIRE, || inner.retire(session, known))
+            }),
+            beat: Box::new(move |inner, ask| {
+                beat.beats
+                    .lock()
+                    .unwrap_or_else(|error| error.into_inner())
+                    .push(ask.sessions.len());
+                beat.through(BEAT, || inner.beat(ask))
+            }),
+            ..Proxy::at_once(self.inner.clone())
+        })
     }
 }
 
@@ -147,7 +123,8 @@ fn drive(verb: usize) {
     let (faulty, ledger) = (Faulty::new(), runs(TASKS));
     faulty.lose(verb, 3);
     let data = ledger.clone();
-    let company = Company::start(client_of(faulty.clone()), |worker| worker.handle(run).data(data));
+    let company =
+        Company::start(client_of(faulty.broker()), |worker| worker.handle(run).data(data));
     for number in 0..TASKS as u64 {
         company.put(Number(number));
     }
@@ -174,7 +151,7 @@ fn a_lost_reply_to_enqueue_stores_nothing_twice() {
 #[test]
 fn a_task_whose_stored_reply_was_lost_counts_as_created_once() {
     let faulty = Faulty::new();
-    let client = client_of(faulty.clone());
+    let client = client_of(faulty.broker());
     faulty.lose(ENQUEUE, 2);
     let put = |draft| oncue::block_on(client.enqueue(draft)).expect("stored at the second try");
     let first: oncue::Handle = put(Number(0).draft());
@@ -198,7 +175,7 @@ fn a_lost_reply_to_settle_runs_nothing_twice() {
 fn an_outage_is_back_pressure_and_then_over() {
     let (faulty, ledger) = (Faulty::new(), runs(20));
     let data = ledger.clone();
-    let client = client_of(faulty.clone());
+    let client = client_of(faulty.broker());
     oncue::block_on(client.enqueue_all((0..20).map(Number))).expect("enqueued");
     faulty.down.store(true, Ordering::SeqCst);
     let company = Company::start(client, |worker| worker.handle(run).data(data));
@@ -218,7 +195,7 @@ fn a_settlement_that_is_refused_settles_the_rest_and_ends_without_what_was_refus
     }
     let faulty = Faulty::new();
     faulty.refuses_results.store(true, Ordering::SeqCst);
-    let client = client_of(faulty);
+    let client = client_of(faulty.broker());
     let tasks = oncue::block_on(client.enqueue_all((0..20).map(Number))).expect("enqueued");
     let company = Company::start(client, |worker| worker.handle(one_result));
     company.completed(20);
@@ -230,7 +207,7 @@ fn a_settlement_that_is_refused_settles_the_rest_and_ends_without_what_was_refus
 #[test]
 fn an_idle_worker_keeps_the_sessions_it_opened() {
     let faulty = Faulty::new();
-    let company = Company::start(client_of(faulty.clone()), |worker| {
+    let company = Company::start(client_of(faulty.broker()), |worker| {
         worker.handle(run).data(runs(1)).lease(Duration::from_millis(300))
     });
     let deadline = std::time::Instant::now() + PATIENCE;
@@ -254,7 +231,7 @@ fn a_lease_that_ran_out_is_told_to_the_run_and_refused_to_settle() {
         Ok(())
     }
     let (faulty, gate) = (Faulty::new(), Arc::new(Semaphore::new(0)));
-    let client = client_of(faulty.clone());
+    let client = client_of(faulty.broker());
     let build = |worker: oncue::worker::Builder| {
         worker.handle(linger).data(gate.clone()).lease(Duration::from_millis(600))
     };

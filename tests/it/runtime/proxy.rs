@@ -12,14 +12,14 @@ type Hook<A, T> = Box<dyn Fn(&Arc<dyn Inspect>, A) -> Reply<T> + Send + Sync>;
 
 /// Hands every call on, unless told otherwise.
 pub struct Proxy {
-    inner: Arc<dyn Inspect>,
+    pub inner: Arc<dyn Inspect>,
     pub enqueue: Hook<Batch, Vec<Enqueued>>,
     pub dequeue: Hook<Ask, Vec<Claim>>,
     pub settle: Hook<(Session, Vec<Settlement>), Vec<Settled>>,
     pub retire: Hook<(Session, Vec<TaskId>), usize>,
     pub beat: Hook<Beat, Beaten>,
     /// Finds every key good, without a look at the broker.
-    trusting: bool,
+    pub trusting: bool,
 }
 
 impl Proxy {
