@@ -79,19 +79,20 @@ async fn attempt(
     runner: &dyn Runner,
     shared: &Shared,
 ) -> End {
-    let now = shared.broker.now();
-    let first = job.claim.trail.attempts == 0;
-    if header.deadline.is_some_and(|deadline| now >= deadline)
-        || first && header.expires.is_some_and(|expires| now >= expires)
-    {
-        return End::of(Outcome::Expired);
-    }
     let opened = match shared.sealer.open_task(&job.claim.stored) {
         Ok(opened) => opened,
         Err(error) => return End { message: error.to_string(), ..End::of(unopenable(&error)) },
     };
     if let Some(message) = misplaced(job, header, shared) {
         return End { message, ..End::of(Outcome::Unopenable) };
+    }
+    // From here on the header is proven: its times are those it was enqueued with.
+    let now = shared.broker.now();
+    let first = job.claim.trail.attempts == 0;
+    if header.deadline.is_some_and(|deadline| now >= deadline)
+        || first && header.expires.is_some_and(|expires| now >= expires)
+    {
+        return End::of(Outcome::Expired);
     }
     let context = TaskContext::new(Run {
         id: job.claim.id(),

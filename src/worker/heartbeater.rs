@@ -54,7 +54,7 @@ pub(crate) async fn beat(shared: &Shared) -> Duration {
     let (asked, lease) = (boottime(), shared.config.lease);
     let sessions = turns.iter().map(|turn| turn.session.clone()).collect();
     let reply = shared.broker.beat(Beat { sessions, lease });
-    match tokio::time::timeout(interval, reply).await {
+    let error = match tokio::time::timeout(interval, reply).await {
         Ok(Ok(beaten)) => {
             for turn in &turns {
                 if beaten.lost.contains(&turn.session.id) {
@@ -64,20 +64,13 @@ pub(crate) async fn beat(shared: &Shared) -> Duration {
                     turn.extend(asked, lease);
                 }
             }
-            jittered(interval)
+            return jittered(interval);
         }
-        failed => {
-            let error = failed.map_or_else(
-                |_| "no answer".to_owned(),
-                |reply| match reply {
-                    Ok(_) => String::new(),
-                    Err(error) => error.to_string(),
-                },
-            );
-            shared.tell(Event::BrokerFailed { verb: "beat", error });
-            // A lease that ran out unextended is over, whatever the broker thinks: told, not assumed.
-            turns.iter().filter(|turn| !turn.is_good()).for_each(|turn| turn.lose());
-            jittered(interval / 5)
-        }
-    }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer".to_owned(),
+    };
+    shared.tell(Event::BrokerFailed { verb: "beat", error });
+    // A lease that ran out unextended is over, whatever the broker thinks: told, not assumed.
+    turns.iter().filter(|turn| !turn.is_good()).for_each(|turn| turn.lose());
+    jittered(interval / 5)
 }

@@ -15,7 +15,6 @@ use crate::broker::{CLAIMS_MAX, Order, Settled, Settlement};
 use crate::event::Event;
 use crate::outcome::Decision;
 use crate::queue::Kind;
-use crate::state::Reason;
 
 use super::Shared;
 use super::config::BACKOFF;
@@ -38,7 +37,7 @@ pub(crate) async fn run(mut lane: UnboundedReceiver<Finished>, shared: Arc<Share
     while lane.recv_many(&mut batch, CLAIMS_MAX).await > 0 {
         let Some(turn) = batch.first().map(|finished| finished.turn.clone()) else { continue };
         let replies = write(&turn, &batch, &shared).await;
-        // A broker that answers too little must not leave tasks in our hands for ever.
+        let unanswered = replies.len() < batch.len() || replies.contains(&None);
         for (finished, settled) in batch.drain(..).zip(replies.into_iter().chain(repeat(None))) {
             let id = finished.settlement.ticket.id;
             turn.forget(id);
@@ -53,6 +52,10 @@ pub(crate) async fn run(mut lane: UnboundedReceiver<Finished>, shared: Arc<Share
                 }
                 (_, None) => {}
             }
+        }
+        // What the broker would not settle is not in our hands any more; retired, the session gives it back.
+        if unanswered && !turn.is_lost() {
+            actix_rt::spawn(turn.retire(shared.broker.clone(), shared.config.lease));
         }
         shared.idle.notify_waiters();
     }
@@ -105,14 +108,12 @@ async fn send(
     vec![None; settlements.len()]
 }
 
-/// What is left of a settlement the broker refuses: the end of the task, without what is written beside it.
-/// A failure whose trail cannot be written is archived, for it could be retried for ever.
+/// What is left of a settlement the broker refuses: the order, without what is written beside it. A result
+/// is lost so, or the count of a failure; the task is not.
 fn bare(refused: &Settlement) -> Settlement {
-    let order = match refused.order {
-        Order::Complete { keep, .. } => Order::Complete { keep, result: None },
-        Order::Release { lane } => Order::Release { lane },
-        Order::Drop => Order::Drop,
-        _ => Order::Archive { reason: Reason::Exhausted },
+    let order = match &refused.order {
+        Order::Complete { keep, .. } => Order::Complete { keep: *keep, result: None },
+        other => other.clone(),
     };
     Settlement::new(refused.ticket, order)
 }

@@ -1,7 +1,8 @@
 //! The Supervisor: starts the company, starts again who died, within a budget, and orders the shutdown.
 //!
 //! It runs no task and holds nothing that its own death could lose: the tree outlives it. Start goes left to
-//! right (Heartbeater, Processors, Scheduler, Fetcher), the end right to left.
+//! right (Heartbeater, Processors, Scheduler, Fetcher). At the end the Fetcher goes quiet first; the others end
+//! when nothing is in our hands, or is handed back.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
