@@ -1,4 +1,4 @@
-//! The Heartbeater: beat out, orders in. On a thread of its own, so that no handler can stop it.
+//! The Heartbeater: extends leases and finds blocked threads. On a thread of its own, so that no handler can stop it.
 
 use std::sync::Arc;
 use std::time::Duration;
