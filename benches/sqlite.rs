@@ -47,10 +47,10 @@ impl Bench {
         let mut seals = self.sealer.batch(tasks).expect("batch");
         let mut task = || {
             let sealed = seals.envelope(TaskId::fresh(), header.clone(), &[], &[42; 100]);
-            NewTask { envelope: sealed.expect("seals"), due: Due::Now }
+            NewTask { envelope: sealed.expect("seals"), due: Due::Now, fresh: true }
         };
         let tasks = (0..tasks).map(|_| task()).collect();
-        Batch { id: BatchId::fresh(), queue: self.queue.clone(), tasks }
+        Batch { id: BatchId::fresh(), queue: self.queue.clone(), tasks, replicas: 0 }
     }
 
     fn fill(&self, tasks: usize) {

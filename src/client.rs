@@ -80,7 +80,8 @@ impl Client {
 
     async fn store_one(&self, ready: Ready) -> Result<Handle> {
         let Ready { id, queue, keyed, task } = ready;
-        let batch = Batch { id: BatchId::fresh(), queue: queue.clone(), tasks: [task].into() };
+        let batch =
+            Batch { id: BatchId::fresh(), queue: queue.clone(), tasks: [task].into(), replicas: 0 };
         let enqueued = self.store(batch).await?;
         // A fresh id can only be there already because this call stored it and its answer was lost.
         let created = !keyed || enqueued.first() == Some(&Enqueued::Created);
@@ -127,7 +128,7 @@ impl Client {
             }
         }
         for (queue, (positions, tasks)) in queues {
-            let batch = Batch { id: BatchId::fresh(), queue, tasks: tasks.into() };
+            let batch = Batch { id: BatchId::fresh(), queue, tasks: tasks.into(), replicas: 0 };
             let replies = self.store(batch).await?;
             for (position, reply) in positions.into_iter().zip(replies) {
                 handles[position].created |= reply == Enqueued::Created;
@@ -168,7 +169,7 @@ impl Client {
         let header = header(kind, queue.clone(), defaults, options, self.0.broker.now())?;
         let envelope = seals.envelope(id, header, &options.headers, body)?;
         let keyed = options.key.is_some();
-        Ok(Ready { id, queue, keyed, task: NewTask { envelope, due: options.due } })
+        Ok(Ready { id, queue, keyed, task: NewTask { envelope, due: options.due, fresh: !keyed } })
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Batch {
     /// At most [`BATCH_TASKS_MAX`](super::BATCH_TASKS_MAX) and [`BATCH_BYTES_MAX`](super::BATCH_BYTES_MAX).
     /// Shared, so that sending it again copies nothing.
     pub tasks: Arc<[NewTask]>,
+    /// How many replicas must have it before it counts as stored; 0: the broker's own word is enough.
+    pub replicas: u8,
 }
 
 /// A task to be stored.
@@ -45,6 +47,9 @@ pub struct NewTask {
     pub envelope: Envelope,
     /// When it becomes pending.
     pub due: Due,
+    /// Whether its id was drawn at random for this very record, so that no other record can have it and
+    /// whoever stores it need not look.
+    pub fresh: bool,
 }
 
 /// What became of one task of a batch.

@@ -21,6 +21,8 @@ mod claim;
 mod inspect;
 #[cfg(feature = "failpoints")]
 mod mutant;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod settlement;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

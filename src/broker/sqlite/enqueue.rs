@@ -34,6 +34,9 @@ const RECORD: &str = "INSERT INTO oncue_record (row, record) VALUES (?1, ?2)";
 
 /// Checks what can be checked without the database.
 pub(super) fn check(batch: &Batch) -> Result<()> {
+    if batch.replicas > 0 {
+        return Err(Error::invalid("a SQLite file has no replicas to wait for; leave them out"));
+    }
     for NewTask { envelope, .. } in batch.tasks.iter() {
         let header = envelope.header();
         if header.queue != batch.queue {
@@ -90,7 +93,7 @@ fn store(tx: &mut Txn<'_>, batch: &Batch) -> Step<Vec<Enqueued>> {
     let mut answers = Vec::with_capacity(batch.tasks.len());
     // The number of a task that turns out to exist goes to the next one.
     let mut spare = None;
-    for NewTask { envelope, due } in batch.tasks.iter() {
+    for NewTask { envelope, due, .. } in batch.tasks.iter() {
         let (id, header) = (envelope.id(), envelope.header());
         if any_remembered
             && remembered.query_row(params![queue, id.as_bytes(), ms(now)], |row| row.get(0))?

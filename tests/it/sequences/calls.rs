@@ -17,7 +17,7 @@ impl Run {
         let tasks = plans.iter().map(|plan| self.seal(plan)).collect();
         self.serial += 1;
         let id = BatchId(u128::from(self.serial).to_be_bytes());
-        let batch = Batch { id, queue: self.bench.queue.clone(), tasks };
+        let batch = Batch { id, queue: self.bench.queue.clone(), tasks, replicas: 0 };
         self.enqueue(&batch)?;
         if lost {
             self.enqueue(&batch)?;
@@ -32,7 +32,7 @@ impl Run {
         let old = pick.map(|at| self.tasks[at].envelope.clone());
         let certain = |id| self.book(|book| book.is_id_certain(id));
         if let Some(envelope) = old.filter(|envelope| certain(envelope.id())) {
-            return NewTask { envelope, due: plan.due };
+            return NewTask { envelope, due: plan.due, fresh: false };
         }
         // Ids in no order, so that no broker gets away with sorting by them.
         self.serial += 1;
@@ -84,7 +84,12 @@ impl Run {
     pub fn oversize(&mut self, plan: Plan) -> Verdict {
         let task = self.seal(&plan);
         let tasks = vec![task; BATCH_TASKS_MAX + 1].into();
-        self.enqueue(&Batch { id: BatchId::fresh(), queue: self.bench.queue.clone(), tasks })
+        self.enqueue(&Batch {
+            id: BatchId::fresh(),
+            queue: self.bench.queue.clone(),
+            tasks,
+            replicas: 0,
+        })
     }
 
     pub fn dequeue_by_hand(

@@ -37,11 +37,11 @@ fn sized(id: TaskId, header: Header, due: Due, bytes: usize) -> NewTask {
     let sealer = Sealer::new(Keyring::generate().expect("keys"), "test").expect("a sealer");
     let mut batch = sealer.batch(1).expect("a batch");
     let envelope = batch.envelope(id, header, &[], &vec![7; bytes]).expect("seals");
-    NewTask { envelope, due }
+    NewTask { envelope, due, fresh: false }
 }
 
 fn batch(tasks: Vec<NewTask>) -> Batch {
-    Batch { id: BatchId::fresh(), queue: queue(), tasks: tasks.into() }
+    Batch { id: BatchId::fresh(), queue: queue(), tasks: tasks.into(), replicas: 0 }
 }
 
 fn one() -> Batch {
