@@ -115,12 +115,3 @@ impl std::fmt::Debug for Kept {
         write!(f, "Kept {{ attempt: {}, bytes: {} }}", self.attempt, self.sealed.len())
     }
 }
-
-/// Checks a page against its limit.
-#[cfg(feature = "sqlite")]
-pub(crate) fn check_rows(rows: usize) -> crate::Result<()> {
-    if (1..=PAGE_ROWS_MAX).contains(&rows) {
-        return Ok(());
-    }
-    Err(crate::Error::invalid(format!("{rows} rows; ask for 1 to {PAGE_ROWS_MAX}")))
-}

@@ -17,8 +17,12 @@
 //!
 //! Calls may run concurrently; a broker that coalesces them does so without timers.
 
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+mod check;
 mod claim;
 mod inspect;
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+mod marks;
 #[cfg(feature = "failpoints")]
 mod mutant;
 #[cfg(feature = "redis")]

@@ -99,15 +99,25 @@ impl Stored {
 
     /// Stands in for a record that is missing or cannot be taken apart: no header, opens never. So a broker
     /// hands on what it cannot read like any other task, and whoever opens tasks says what becomes of it.
-    #[cfg(any(test, feature = "sqlite"))]
+    #[cfg(any(test, feature = "sqlite", feature = "redis"))]
     pub(crate) fn damaged(id: TaskId) -> Self {
         Self { id, record: vec![0; PREFIX], sealed: PREFIX }
     }
 
     /// The same for a task of which something was written by a newer version: so does its header.
-    #[cfg(any(test, feature = "sqlite"))]
+    #[cfg(any(test, feature = "sqlite", feature = "redis"))]
     pub(crate) fn newer(id: TaskId) -> Self {
         Self { id, record: vec![0, 1, u8::MAX], sealed: PREFIX + 1 }
+    }
+
+    /// A record as a broker found it, `fault` being why what it keeps beside it cannot be read.
+    #[cfg(any(test, feature = "sqlite", feature = "redis"))]
+    pub(crate) fn found(id: TaskId, record: Option<Vec<u8>>, fault: Option<&Error>) -> Self {
+        match (fault, record) {
+            (Some(error), _) if error.is_newer() => Self::newer(id),
+            (None, Some(record)) => Self::parse(id, record).unwrap_or_else(|_| Self::damaged(id)),
+            _ => Self::damaged(id),
+        }
     }
 
     /// Whose it says it is: the broker's word, authenticated when opened.

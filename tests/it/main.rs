@@ -17,6 +17,8 @@ mod model;
 #[cfg(all(feature = "sqlite", feature = "failpoints"))]
 mod mutants;
 mod on_model;
+#[cfg(all(feature = "redis", feature = "failpoints"))]
+mod on_redis;
 #[cfg(feature = "sqlite")]
 mod on_sqlite_file;
 #[cfg(feature = "sqlite")]

@@ -59,6 +59,8 @@ impl From<redis::RedisError> for Fault {
             "OOM" => (Class::Full, Error::full("Redis is out of memory")),
             "NEWER" => (Class::Domain, Error::newer(detail(&error))),
             "INVALID" => (Class::Domain, Error::invalid(detail(&error))),
+            "NOPERM" => (Class::Denied, Error::refused(text)),
+            _ if text.contains("Function not found") => (Class::Undeployed, Error::refused(text)),
             _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() => {
                 (Class::Ambiguous, Error::unreachable(text))
             }

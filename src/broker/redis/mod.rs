@@ -1,7 +1,269 @@
 //! The broker for many machines: Redis 7 or later, or Valkey 7.2 or later.
+//!
+//! [`RedisBroker`] is a handle; connections live on threads of its own, one for beats, one for all else. Every
+//! verb is one call of a function that runs inside Redis (`lua/`), atomic there; the records of tasks go past
+//! Lua where they can. `keys` is the catalogue of what is stored, `fault` of what replies mean.
 
+mod clock;
+mod dequeue;
+mod enqueue;
 mod fault;
+mod inspect;
+mod io;
+mod keys;
+mod lease;
+mod library;
 mod link;
 mod options;
+mod reply;
+mod settle;
+mod wake;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::{Cmd, Value};
 
 pub use options::Options;
+
+use self::clock::ServerClock;
+use self::enqueue::Piles;
+use self::io::Io;
+use self::keys::{QueueKeys, namespace_key};
+use self::library::Library;
+use self::wake::Interest;
+use super::marks::Marks;
+use super::{
+    Advanced, Ask, Batch, Beat, Beaten, Broker, Claim, Enqueued, Inspect, Listing, Page,
+    QueueStats, Reply, Session, Settled, Settlement, Sweep, TaskView, Wake, check,
+};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::queue::QueueName;
+use crate::task::TaskId;
+
+/// Keeps tasks in Redis. Clones share everything; the last one to go closes the connections.
+#[derive(Clone)]
+pub struct RedisBroker(Arc<Inner>);
+
+struct Inner {
+    options: Arc<Options>,
+    library: Arc<Library>,
+    clock: Arc<ServerClock>,
+    marks: Arc<Marks>,
+    interest: Interest,
+    piles: Piles,
+    /// Queues that are in the registry.
+    registered: Mutex<HashSet<QueueName>>,
+    io: Io,
+    beats: Io,
+}
+
+/// A span in ms, rounded up as everywhere.
+fn ms(span: Duration) -> u64 {
+    Timestamp(0).plus(span).0
+}
+
+/// An answer that needs no call.
+fn ready<T: Send + 'static>(answer: Result<T>) -> Reply<T> {
+    Box::pin(std::future::ready(answer))
+}
+
+impl fmt::Debug for RedisBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBroker").finish_non_exhaustive()
+    }
+}
+
+impl RedisBroker {
+    /// Starts the threads and begins to connect; what is called before there is a connection waits for it, up
+    /// to the response timeout.
+    ///
+    /// # Errors
+    /// A thread that cannot be started [`is_system`](Error::is_system).
+    pub fn open(options: Options) -> Result<Self> {
+        let library = Arc::new(match &options.clock {
+            None => Library::new(),
+            #[cfg(feature = "failpoints")]
+            Some(_) => Library::with_given_time(),
+            #[cfg(not(feature = "failpoints"))]
+            Some(_) => Library::new(),
+        });
+        let (options, clock) = (Arc::new(options), Arc::new(ServerClock::default()));
+        let marks = Arc::new(Marks::new());
+        let greeting = greeting(library.clone(), clock.clone());
+        let heard = marks.clone();
+        let hear: link::OnEvent = Arc::new(move |event| wake::hear(&heard, &event));
+        let io = Io::start("oncue-redis", options.clone(), greeting.clone(), hear)?;
+        let beats = Io::start("oncue-beats", options.clone(), greeting, Arc::new(|_| {}))?;
+        let inner = Inner {
+            options,
+            library,
+            clock,
+            marks,
+            interest: Interest::default(),
+            piles: Piles::default(),
+            registered: Mutex::default(),
+            io,
+            beats,
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    fn call<T, F>(&self, call: impl FnOnce(Arc<Inner>) -> F) -> Reply<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.0.io.run(call(self.0.clone()))
+    }
+}
+
+/// On every connection: the functions are there, and what time it is.
+fn greeting(library: Arc<Library>, clock: Arc<ServerClock>) -> link::Greeting {
+    Arc::new(move |mut conn| {
+        let (library, clock) = (library.clone(), clock.clone());
+        Box::pin(async move {
+            library.ensure(&mut conn).await?;
+            let mut time = Cmd::new();
+            time.arg("TIME");
+            if let Ok(Value::Array(parts)) = conn.call(&time).await
+                && let [seconds, micros] = &parts[..]
+                && let (Ok(seconds), Ok(micros)) = (reply::count(seconds), reply::count(micros))
+            {
+                clock.set(Timestamp(seconds * 1_000 + micros / 1_000));
+            }
+            Ok(())
+        })
+    })
+}
+
+impl Inner {
+    fn keys(&self, queue: &QueueName) -> QueueKeys {
+        QueueKeys::new(&self.options.namespace, queue)
+    }
+
+    /// Gives a call the time, where the functions do not ask the server.
+    fn stamp(&self, call: &mut Cmd) {
+        if let Some(clock) = &self.options.clock {
+            call.arg(clock.now().0);
+        }
+    }
+
+    /// A reply told the server's time.
+    fn learn_time(&self, told: &Value) -> Result<Timestamp> {
+        let now = Timestamp(reply::count(told)?);
+        self.clock.set(now);
+        Ok(now)
+    }
+
+    /// Writes a queue into the registry, once.
+    async fn register(&self, queue: &QueueName) -> Result<()> {
+        let known = || self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().contains(queue) {
+            return Ok(());
+        }
+        let mut add = Cmd::new();
+        add.arg("SADD").arg(namespace_key(&self.options.namespace, "queues")).arg(queue.as_str());
+        self.io.link.call(&add).await?;
+        known().insert(queue.clone());
+        Ok(())
+    }
+}
+
+impl Broker for RedisBroker {
+    fn now(&self) -> Timestamp {
+        match &self.0.options.clock {
+            Some(clock) => clock.now(),
+            None => self.0.clock.now(),
+        }
+    }
+
+    fn enqueue(&self, batch: Batch) -> Reply<Vec<Enqueued>> {
+        if let Err(error) = check_batch(&batch) {
+            return ready(Err(error));
+        }
+        if batch.tasks.is_empty() {
+            return ready(Ok(Vec::new()));
+        }
+        enqueue::enqueue(&self.0, batch)
+    }
+
+    fn dequeue(&self, ask: Ask) -> Reply<Vec<Claim>> {
+        match check::ask(&ask) {
+            Ok(()) => self.call(|broker| dequeue::dequeue(broker, ask)),
+            Err(error) => ready(Err(error)),
+        }
+    }
+
+    fn settle(&self, session: Session, settlements: Vec<Settlement>) -> Reply<Vec<Settled>> {
+        match check::settlements(settlements) {
+            Ok(entries) => self.call(|broker| settle::settle(broker, session, entries)),
+            Err(error) => ready(Err(error)),
+        }
+    }
+
+    fn retire(&self, session: Session, known: Vec<TaskId>) -> Reply<usize> {
+        self.call(|broker| lease::retire(broker, session, known))
+    }
+
+    fn advance(&self, queue: QueueName, limit: usize) -> Reply<Advanced> {
+        self.call(|broker| lease::advance(broker, queue, limit))
+    }
+
+    fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>> {
+        match check::sweep(&sweep) {
+            Ok(()) => self.call(|broker| lease::reclaim(broker, sweep)),
+            Err(error) => ready(Err(error)),
+        }
+    }
+
+    fn beat(&self, beat: Beat) -> Reply<Beaten> {
+        if beat.sessions.is_empty() {
+            return ready(Ok(Beaten::default()));
+        }
+        self.0.beats.run(lease::beat(self.0.clone(), beat))
+    }
+
+    fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
+        if wake == Wake::Settled {
+            self.0.interest.want_ends(&self.0.io.link);
+        }
+        wake::wait(&self.0.marks, wake, seen)
+    }
+}
+
+/// What the tickets in Redis have no room for is refused, not forgotten.
+fn check_batch(batch: &Batch) -> Result<()> {
+    check::batch(batch)?;
+    match batch.tasks.iter().find(|task| task.envelope.header().class != 0) {
+        Some(task) => Err(Error::invalid(format!(
+            "class {}; classes are reserved, use 0",
+            task.envelope.header().class
+        ))),
+        None => Ok(()),
+    }
+}
+
+impl Inspect for RedisBroker {
+    fn stats(&self) -> Reply<Vec<QueueStats>> {
+        self.call(inspect::stats)
+    }
+
+    fn list(&self, page: Page) -> Reply<Listing> {
+        match check::rows(page.rows) {
+            Ok(()) => self.call(|broker| inspect::list(broker, page)),
+            Err(error) => ready(Err(error)),
+        }
+    }
+
+    fn show(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>> {
+        self.call(move |broker| inspect::show(broker, queue, id))
+    }
+
+    fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()> {
+        self.call(|broker| inspect::check_keys(broker, checks))
+    }
+}

@@ -5,17 +5,8 @@ use super::line;
 use super::session;
 use super::task;
 use super::txn::Txn;
-use crate::broker::{Ask, CLAIMS_MAX, Cause, Claim};
-use crate::error::{Error, Result};
+use crate::broker::{Ask, Cause, Claim};
 use crate::state::State;
-
-/// Checks what can be checked without the database.
-pub(super) fn check(ask: &Ask) -> Result<()> {
-    if ask.max > CLAIMS_MAX {
-        return Err(Error::invalid(format!("{} claims; ask for at most {CLAIMS_MAX}", ask.max)));
-    }
-    Ok(())
-}
 
 /// Claims tasks. Outside a transaction it answers only if there is nothing to claim and to open.
 pub(super) fn dequeue(tx: &mut Txn<'_>, ask: &Ask) -> Step<Option<Vec<Claim>>> {

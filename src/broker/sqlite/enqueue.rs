@@ -6,9 +6,9 @@ use super::fault::Step;
 use super::place::Place;
 use super::task::{REMEMBER, kind_number, ms};
 use super::txn::{Txn, mutant};
-use crate::broker::ticket::PRIORITY_MAX;
+use crate::broker::check;
 use crate::broker::{
-    BATCH_BYTES_MAX, BATCH_MEMORY, BATCH_TASKS_MAX, Batch, Enqueued, NewTask, Ticket, Wake,
+    BATCH_MEMORY, Batch, Enqueued, NewTask, Ticket, Wake,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -37,36 +37,7 @@ pub(super) fn check(batch: &Batch) -> Result<()> {
     if batch.replicas > 0 {
         return Err(Error::invalid("a SQLite file has no replicas to wait for; leave them out"));
     }
-    for NewTask { envelope, .. } in batch.tasks.iter() {
-        let header = envelope.header();
-        if header.queue != batch.queue {
-            return Err(Error::invalid(format!(
-                "a task for queue {} in a batch for queue {}; one queue a batch",
-                header.queue, batch.queue
-            )));
-        }
-        if header.priority > PRIORITY_MAX {
-            return Err(Error::invalid(format!(
-                "priority {}; use 0 to {PRIORITY_MAX}",
-                header.priority
-            )));
-        }
-    }
-    check_size(batch)
-}
-
-/// Checks the size of a batch.
-pub(super) fn check_size(batch: &Batch) -> Result<()> {
-    let (tasks, bytes) = (
-        batch.tasks.len(),
-        batch.tasks.iter().map(|task| task.envelope.record_len()).sum::<usize>(),
-    );
-    if tasks > BATCH_TASKS_MAX || bytes > BATCH_BYTES_MAX {
-        return Err(Error::too_large(format!(
-            "a batch of {tasks} tasks and {bytes} bytes; at most {BATCH_TASKS_MAX} and {BATCH_BYTES_MAX}: send several"
-        )));
-    }
-    Ok(())
+    check::batch(batch)
 }
 
 /// Stores a batch that was checked.

@@ -37,7 +37,8 @@ use rusqlite::Connection;
 
 pub use options::{Durability, Location, Options};
 
-use super::inspect::check_rows;
+use super::check;
+use super::marks::Marks;
 use super::{
     Advanced, Ask, Batch, Beat, Beaten, Broker, Claim, Enqueued, Inspect, Listing, Page,
     QueueStats, Reply, Session, Settled, Settlement, Sweep, TaskView, Wake,
@@ -51,7 +52,7 @@ use file::Anchor;
 use open::{Use, connect};
 use reader::Readers;
 use txn::Desk;
-use wake::{Marks, Watchman};
+use wake::Watchman;
 use writer::{Closing, Haste, Mailbox, Writer};
 
 /// How a database in memory is called in messages.
@@ -215,14 +216,14 @@ impl Broker for SqliteBroker {
     }
 
     fn dequeue(&self, ask: Ask) -> Reply<Vec<Claim>> {
-        if let Err(error) = dequeue::check(&ask) {
+        if let Err(error) = check::ask(&ask) {
             return ready(Err(error));
         }
         self.0.writer.call(Haste::Look, move |tx| dequeue::dequeue(tx, &ask))
     }
 
     fn settle(&self, session: Session, settlements: Vec<Settlement>) -> Reply<Vec<Settled>> {
-        let entries = match settle::check(settlements) {
+        let entries = match check::settlements(settlements) {
             Ok(entries) => entries,
             Err(error) => return ready(Err(error)),
         };
@@ -239,7 +240,7 @@ impl Broker for SqliteBroker {
     }
 
     fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>> {
-        if let Err(error) = reclaim::check(&sweep) {
+        if let Err(error) = check::sweep(&sweep) {
             return ready(Err(error));
         }
         self.0.writer.call(Haste::Look, move |tx| reclaim::reclaim(tx, &sweep))
@@ -266,7 +267,7 @@ impl Inspect for SqliteBroker {
     }
 
     fn list(&self, page: Page) -> Reply<Listing> {
-        if let Err(error) = check_rows(page.rows) {
+        if let Err(error) = check::rows(page.rows) {
             return ready(Err(error));
         }
         self.read(move |conn| inspect::list(conn, &page))

@@ -14,9 +14,9 @@ use super::line;
 use super::session::{self, Status};
 use super::task::{kind_number, ms, time};
 use super::txn::{Txn, mutant};
-use crate::broker::{Cause, Claim, SESSION_MEMORY, SWEEP_MAX, Sweep};
+use crate::broker::{Cause, Claim, SESSION_MEMORY, Sweep};
 use crate::clock::Timestamp;
-use crate::error::{Error, Result};
+
 
 /// Most sessions one call kills.
 const KILL_MAX: usize = 500;
@@ -31,14 +31,6 @@ pub(super) const EXPIRED: &str = "SELECT row FROM oncue_session
 pub(super) const DEAD: &str = "SELECT row FROM oncue_session WHERE queue = ?1 AND status = ?2";
 pub(super) const HELD: &str =
     "SELECT row FROM oncue_task INDEXED BY oncue_task_held WHERE session = ?1 ORDER BY row";
-
-/// Checks what can be checked without the database.
-pub(super) fn check(sweep: &Sweep) -> Result<()> {
-    if sweep.max > SWEEP_MAX {
-        return Err(Error::invalid(format!("{} claims; ask for at most {SWEEP_MAX}", sweep.max)));
-    }
-    Ok(())
-}
 
 /// Takes over claims. Outside a transaction it answers only if there is nothing to write.
 pub(super) fn reclaim(tx: &mut Txn<'_>, sweep: &Sweep) -> Step<Option<Vec<Claim>>> {

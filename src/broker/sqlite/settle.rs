@@ -8,8 +8,8 @@ use super::place::Place;
 use super::session;
 use super::task::{Going, RESULT, TRAIL, go, ms};
 use super::txn::{Txn, mutant};
-use crate::broker::{CLAIMS_MAX, Lane, Order, Session, Settled, Settlement, Wake};
-use crate::error::{Error, Result};
+use crate::broker::check::Entry;
+use crate::broker::{Lane, Order, Session, Settled, Settlement, Wake};
 use crate::seal::Sealed;
 use crate::state::{Reason, State};
 use crate::task::TaskId;
@@ -24,32 +24,6 @@ const WRITE_TRAIL: &str = "INSERT INTO oncue_trail (row, trail) VALUES (?1, ?2)
 const DELETE_TRAIL: &str = "DELETE FROM oncue_trail WHERE row = ?1";
 const WRITE_RESULT: &str = "INSERT INTO oncue_result (row, attempt, sealed) VALUES (?1, ?2, ?3)
     ON CONFLICT (row) DO UPDATE SET attempt = excluded.attempt, sealed = excluded.sealed";
-
-/// A settlement as it is written: its trail is encoded, so that a bad one is refused before any change.
-pub(super) struct Entry {
-    settlement: Settlement,
-    /// None: unchanged; empty: there is none any more.
-    trail: Option<Vec<u8>>,
-}
-
-/// Checks what can be checked without the database.
-pub(super) fn check(settlements: Vec<Settlement>) -> Result<Vec<Entry>> {
-    if settlements.len() > CLAIMS_MAX {
-        return Err(Error::too_large(format!(
-            "{} settlements; send at most {CLAIMS_MAX}",
-            settlements.len()
-        )));
-    }
-    let entry = |settlement: Settlement| {
-        let trail = match &settlement.trail {
-            None => None,
-            Some(trail) if trail.is_empty() => Some(Vec::new()),
-            Some(trail) => Some(trail.encode()?),
-        };
-        Ok(Entry { settlement, trail })
-    };
-    settlements.into_iter().map(entry).collect()
-}
 
 /// Writes settlements that were checked.
 pub(super) fn settle(

@@ -88,18 +88,9 @@ pub(super) fn claim(tx: &mut Txn<'_>, row: i64, session: i64, cause: Cause) -> S
     let trail = if marks & TRAIL == 0 { Ok(Trail::default()) } else { trail(tx, row)? };
     let mut record = tx.conn.prepare_cached(RECORD)?;
     let record: Option<Vec<u8>> = record.query_row([row], |found| found.get(0)).optional()?;
-    let stored = stored(ticket.id, record, trail.as_ref().err());
+    let stored = Stored::found(ticket.id, record, trail.as_ref().err());
     tx.conn.prepare_cached(HOLD)?.execute([row, session])?;
     Ok(Some(Claim { ticket, cause, stored, trail: trail.unwrap_or_default() }))
-}
-
-/// A record as it is handed on, `fault` being why its trail cannot be read.
-fn stored(id: TaskId, record: Option<Vec<u8>>, fault: Option<&Error>) -> Stored {
-    match (fault, record) {
-        (Some(error), _) if error.is_newer() => Stored::newer(id),
-        (None, Some(record)) => Stored::parse(id, record).unwrap_or_else(|_| Stored::damaged(id)),
-        _ => Stored::damaged(id),
-    }
 }
 
 fn ticket(row: &Row<'_>) -> rusqlite::Result<Ticket> {

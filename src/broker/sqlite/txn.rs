@@ -13,6 +13,7 @@ use super::fault::Step;
 #[cfg(feature = "failpoints")]
 use crate::broker::Mutant;
 use crate::broker::Wake;
+use crate::broker::marks::{self, Wakes};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::queue::QueueName;
@@ -80,8 +81,6 @@ impl Tally {
     }
 }
 
-/// What somebody may be waiting for, in the order of [`super::wake::index`].
-pub(super) type Wakes = [bool; 3];
 
 /// See the head of this file.
 pub(super) struct Txn<'c> {
@@ -164,7 +163,7 @@ impl<'c> Txn<'c> {
 
     /// Wakes who waits for this, once committed.
     pub(super) fn wake(&mut self, wake: Wake) {
-        self.wakes[super::wake::index(wake)] = true;
+        self.wakes[marks::index(wake)] = true;
     }
 
     /// Writes the sums, right before the commit; answers whom to wake after it.

@@ -9,10 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
-use super::txn::Wakes;
 use super::writer::Knocker;
+use crate::broker::marks::Marks;
 use crate::broker::{Reply, Wake};
 use crate::error::{Error, Result};
 
@@ -20,45 +18,6 @@ use crate::error::{Error, Result};
 const LOOK_BUSY: Duration = Duration::from_millis(5);
 /// Between two looks while nothing does.
 const LOOK_IDLE: Duration = Duration::from_millis(50);
-
-/// Where the mark of a wake stands.
-pub(super) fn index(wake: Wake) -> usize {
-    match wake {
-        Wake::Ready => 0,
-        Wake::Due => 1,
-        Wake::Settled => 2,
-    }
-}
-
-/// The three marks. They live as long as the writer.
-pub(super) struct Marks([watch::Sender<u64>; 3]);
-
-impl Marks {
-    pub(super) fn new() -> Self {
-        Self(std::array::from_fn(|_| watch::Sender::new(0)))
-    }
-
-    /// These things happened.
-    pub(super) fn bump(&self, wakes: Wakes) {
-        for (mark, _) in self.0.iter().zip(wakes).filter(|(_, wake)| *wake) {
-            mark.send_modify(|mark| *mark += 1);
-        }
-    }
-
-    /// Something happened, nobody here knows what.
-    pub(super) fn bump_all(&self) {
-        self.bump([true; 3]);
-    }
-
-    /// How much has happened.
-    fn total(&self) -> u64 {
-        self.0.iter().map(|mark| *mark.borrow()).sum()
-    }
-
-    fn watch(&self, wake: Wake) -> watch::Receiver<u64> {
-        self.0[index(wake)].subscribe()
-    }
-}
 
 /// How many wait.
 #[derive(Clone, Default)]

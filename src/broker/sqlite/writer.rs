@@ -18,7 +18,7 @@ use super::fault::{Halt, Step, explain};
 use super::file::Anchor;
 use super::precedence::Precedence;
 use super::txn::{Desk, Txn};
-use super::wake::Marks;
+use crate::broker::marks::Marks;
 use crate::broker::Reply;
 use crate::error::{Error, Result};
 

@@ -1,0 +1,87 @@
+//! What can be checked of a call before a broker is asked: sizes, and what fits together.
+
+use super::{
+    Ask, BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, CLAIMS_MAX, NewTask, PAGE_ROWS_MAX, SWEEP_MAX,
+    Settlement, Sweep,
+};
+use crate::envelope::PRIORITY_MAX;
+use crate::error::{Error, Result};
+
+/// A batch: of one queue, within its limits.
+pub(crate) fn batch(batch: &Batch) -> Result<()> {
+    for NewTask { envelope, .. } in batch.tasks.iter() {
+        let header = envelope.header();
+        if header.queue != batch.queue {
+            return Err(Error::invalid(format!(
+                "a task for queue {} in a batch for queue {}; one queue a batch",
+                header.queue, batch.queue
+            )));
+        }
+        if header.priority > PRIORITY_MAX {
+            return Err(Error::invalid(format!(
+                "priority {}; use 0 to {PRIORITY_MAX}",
+                header.priority
+            )));
+        }
+    }
+    let (tasks, bytes) = (
+        batch.tasks.len(),
+        batch.tasks.iter().map(|task| task.envelope.record_len()).sum::<usize>(),
+    );
+    if tasks > BATCH_TASKS_MAX || bytes > BATCH_BYTES_MAX {
+        return Err(Error::too_large(format!(
+            "a batch of {tasks} tasks and {bytes} bytes; at most {BATCH_TASKS_MAX} and {BATCH_BYTES_MAX}: send several"
+        )));
+    }
+    Ok(())
+}
+
+/// How much is asked for.
+pub(crate) fn ask(ask: &Ask) -> Result<()> {
+    if ask.max > CLAIMS_MAX {
+        return Err(Error::invalid(format!("{} claims; ask for at most {CLAIMS_MAX}", ask.max)));
+    }
+    Ok(())
+}
+
+/// How much is swept.
+pub(crate) fn sweep(sweep: &Sweep) -> Result<()> {
+    if sweep.max > SWEEP_MAX {
+        return Err(Error::invalid(format!("{} claims; ask for at most {SWEEP_MAX}", sweep.max)));
+    }
+    Ok(())
+}
+
+/// How many rows a page has.
+pub(crate) fn rows(rows: usize) -> Result<()> {
+    if (1..=PAGE_ROWS_MAX).contains(&rows) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{rows} rows; ask for 1 to {PAGE_ROWS_MAX}")))
+}
+
+/// A settlement as it is written: its trail is encoded, so that a bad one is refused before any change.
+pub(crate) struct Entry {
+    pub(crate) settlement: Settlement,
+    /// None: unchanged; empty: there is none any more.
+    pub(crate) trail: Option<Vec<u8>>,
+}
+
+/// How many settlements, and their trails.
+pub(crate) fn settlements(settlements: Vec<Settlement>) -> Result<Vec<Entry>> {
+    if settlements.len() > CLAIMS_MAX {
+        return Err(Error::too_large(format!(
+            "{} settlements; send at most {CLAIMS_MAX}",
+            settlements.len()
+        )));
+    }
+    let entry = |settlement: Settlement| {
+        let trail = match &settlement.trail {
+            None => None,
+            Some(trail) if trail.is_empty() => Some(Vec::new()),
+            Some(trail) => Some(trail.encode()?),
+        };
+        Ok(Entry { settlement, trail })
+    };
+    settlements.into_iter().map(entry).collect()
+}

@@ -1,0 +1,48 @@
+//! Marks that only grow: how a broker tells those who wait that something happened.
+
+use tokio::sync::watch;
+
+use super::Wake;
+
+/// What happened, in the order of the marks: ready, due, settled.
+pub(crate) type Wakes = [bool; 3];
+
+/// Where the mark of a wake stands.
+pub(crate) fn index(wake: Wake) -> usize {
+    match wake {
+        Wake::Ready => 0,
+        Wake::Due => 1,
+        Wake::Settled => 2,
+    }
+}
+
+/// The three marks. They live as long as whoever bumps them.
+pub(crate) struct Marks([watch::Sender<u64>; 3]);
+
+impl Marks {
+    pub(crate) fn new() -> Self {
+        Self(std::array::from_fn(|_| watch::Sender::new(0)))
+    }
+
+    /// These things happened.
+    pub(crate) fn bump(&self, wakes: Wakes) {
+        for (mark, _) in self.0.iter().zip(wakes).filter(|(_, wake)| *wake) {
+            mark.send_modify(|mark| *mark += 1);
+        }
+    }
+
+    /// Something happened, nobody here knows what.
+    pub(crate) fn bump_all(&self) {
+        self.bump([true; 3]);
+    }
+
+    pub(crate) fn watch(&self, wake: Wake) -> watch::Receiver<u64> {
+        self.0[index(wake)].subscribe()
+    }
+
+    /// How much has happened.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn total(&self) -> u64 {
+        self.0.iter().map(|mark| *mark.borrow()).sum()
+    }
+}

@@ -1,0 +1,40 @@
+//! The server's time, as well as it is known here.
+//!
+//! It is read from replies and carried on by a clock that counts suspension, so that a change of this
+//! machine's wall clock does not move it.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::clock::{Clock, SystemClock, Timestamp};
+
+/// The last time the server told.
+#[derive(Default)]
+pub(super) struct ServerClock(Mutex<Option<(Timestamp, Duration)>>);
+
+/// Time since boot, suspension included.
+fn boottime() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
+}
+
+impl ServerClock {
+    /// The server said it is this time, in a reply that just came.
+    pub(super) fn set(&self, now: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, boottime()));
+    }
+
+    /// The server's time; this machine's until the server told.
+    pub(super) fn now(&self) -> Timestamp {
+        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((told, at)) => {
+                let since = boottime().saturating_sub(at).as_millis();
+                Timestamp(told.0.saturating_add(u64::try_from(since).unwrap_or(u64::MAX)))
+            }
+            None => SystemClock.now(),
+        }
+    }
+}

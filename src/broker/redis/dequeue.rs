@@ -1,0 +1,88 @@
+//! Dequeue: claims by one function; records come along if they are few, else by one HMGET after it.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Value};
+
+use super::keys::QueueKeys;
+use super::{Inner, ms, reply};
+use crate::broker::{Ask, Cause, Claim, Lane, Ticket, Wake};
+use crate::envelope::Stored;
+use crate::error::{Error, Result};
+use crate::task::Trail;
+
+/// Most records that pass through Lua, which is dear, to save a round trip, which is slow.
+const RECORDS_ALONG: usize = 8;
+
+/// How a lane is called in keys.
+pub(super) fn lane_name(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Shared => "p",
+        Lane::Alone => "z",
+    }
+}
+
+/// Claims tasks.
+pub(super) async fn dequeue(broker: Arc<Inner>, ask: Ask) -> Result<Vec<Claim>> {
+    let keys = broker.keys(&ask.session.queue);
+    broker.interest.follow(&broker.io.link, &keys, Wake::Ready);
+    let mut call = broker.library.call("dequeue", &keys.records());
+    call.arg(&ask.session.id.0[..]).arg(ms(ask.lease)).arg(ask.max).arg(lane_name(ask.lane));
+    call.arg(RECORDS_ALONG);
+    for (kind, most) in &ask.accept {
+        call.arg(&kind.0[..]).arg(*most);
+    }
+    broker.stamp(&mut call);
+    let [tickets, trails, records] = reply::parts(broker.io.link.call(&call).await?)?;
+    let tickets = tickets_of(&reply::bytes(tickets)?)?;
+    claims(&broker, &keys, &tickets, trails, reply::array(records)?, |_| Cause::Dequeued).await
+}
+
+/// Tickets as functions answer them: one string.
+pub(super) fn tickets_of(bytes: &[u8]) -> Result<Vec<Ticket>> {
+    if !bytes.len().is_multiple_of(24) {
+        return Err(Error::corrupt("Redis answered half a ticket; are the functions ours?"));
+    }
+    bytes.chunks_exact(24).map(Ticket::from_bytes).collect()
+}
+
+/// Claims with all that belongs to them. One that is damaged does not keep back the others.
+pub(super) async fn claims(
+    broker: &Inner,
+    keys: &QueueKeys,
+    tickets: &[Ticket],
+    trails: Value,
+    mut records: Vec<Value>,
+    cause: impl Fn(usize) -> Cause,
+) -> Result<Vec<Claim>> {
+    if records.len() < tickets.len() {
+        let mut fetch = Cmd::new();
+        fetch.arg("HMGET").arg(keys.records());
+        for ticket in tickets {
+            fetch.arg(ticket.id.as_bytes());
+        }
+        records = reply::array(broker.io.link.call(&fetch).await?)?;
+    }
+    if records.len() != tickets.len() {
+        return Err(Error::corrupt("Redis answered another number of records than was asked for"));
+    }
+    let mut told: Vec<Option<Result<Trail>>> = Vec::new();
+    let mut pairs = reply::array(trails)?.into_iter();
+    while let (Some(at), Some(trail)) = (pairs.next(), pairs.next()) {
+        told.resize_with(tickets.len(), || None);
+        let at = reply::count(&at)? as usize;
+        if let Some(slot) = told.get_mut(at) {
+            *slot = Some(Trail::decode(&reply::bytes(trail)?));
+        }
+    }
+    told.resize_with(tickets.len(), || None);
+    let rows = tickets.iter().zip(records).zip(told).enumerate();
+    rows.map(|(at, ((ticket, record), trail))| {
+        let trail = trail.unwrap_or_else(|| Ok(Trail::default()));
+        let record = reply::maybe_bytes(record)?;
+        let stored = Stored::found(ticket.id, record, trail.as_ref().err());
+        let trail = trail.unwrap_or_default();
+        Ok(Claim { ticket: *ticket, cause: cause(at), stored, trail })
+    })
+    .collect()
+}

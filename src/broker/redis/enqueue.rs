@@ -1,0 +1,223 @@
+//! Enqueue: batches on their way to the same queue share a call.
+//!
+//! While one call is on its way the next batches gather (no timers). Each keeps its id, so that it can be sent
+//! again, alone or with others. Records of new ids go by an HSET in the same transaction: they need not pass
+//! through Lua, which costs more than all the rest.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redis::{Cmd, Pipeline};
+use tokio::sync::oneshot;
+
+use super::{Inner, reply};
+use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, Enqueued, NewTask, Reply, Ticket};
+use crate::error::{Error, Result};
+use crate::queue::QueueName;
+use crate::task::Due;
+
+/// Calls on their way at once to one queue.
+const CALLS_MAX: usize = 2;
+
+/// What waits to be sent, by queue.
+#[derive(Default)]
+pub(super) struct Piles(Mutex<HashMap<QueueName, Pile>>);
+
+#[derive(Default)]
+struct Pile {
+    waiting: VecDeque<Job>,
+    flying: usize,
+}
+
+struct Job {
+    batch: Batch,
+    bytes: usize,
+    answer: oneshot::Sender<Result<Vec<Enqueued>>>,
+}
+
+impl Piles {
+    fn lock(&self) -> MutexGuard<'_, HashMap<QueueName, Pile>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As many jobs as fit one call; none: this flight is over.
+    fn take(&self, queue: &QueueName) -> Vec<Job> {
+        let mut piles = self.lock();
+        let Some(pile) = piles.get_mut(queue) else { return Vec::new() };
+        let (mut group, mut tasks, mut bytes) = (Vec::new(), 0, 0);
+        while let Some(job) = pile.waiting.front() {
+            tasks += job.batch.tasks.len();
+            bytes += job.bytes;
+            if !group.is_empty() && (tasks > BATCH_TASKS_MAX || bytes > BATCH_BYTES_MAX) {
+                break;
+            }
+            group.extend(pile.waiting.pop_front());
+        }
+        if group.is_empty() {
+            pile.flying -= 1;
+            if pile.flying == 0 {
+                piles.remove(queue);
+            }
+        }
+        group
+    }
+}
+
+/// Stores a batch that was checked.
+pub(super) fn enqueue(broker: &Arc<Inner>, batch: Batch) -> Reply<Vec<Enqueued>> {
+    let bytes = batch.tasks.iter().map(|task| task.envelope.record_len()).sum();
+    let queue = batch.queue.clone();
+    let (answer, reply) = oneshot::channel();
+    let starts = {
+        let mut piles = broker.piles.lock();
+        if !piles.contains_key(&queue) {
+            piles.insert(queue.clone(), Pile::default());
+        }
+        piles.get_mut(&queue).is_some_and(|pile| {
+            pile.waiting.push_back(Job { batch, bytes, answer });
+            let starts = pile.flying < CALLS_MAX;
+            pile.flying += usize::from(starts);
+            starts
+        })
+    };
+    if starts {
+        broker.io.spawn(fly(broker.clone(), queue));
+    }
+    Box::pin(async move {
+        reply.await.unwrap_or_else(|_| Err(Error::closed("the Redis broker was closed")))
+    })
+}
+
+/// Sends what waits until nothing does.
+async fn fly(broker: Arc<Inner>, queue: QueueName) {
+    loop {
+        let group = broker.piles.take(&queue);
+        if group.is_empty() {
+            return;
+        }
+        let batches: Vec<&Batch> = group.iter().map(|job| &job.batch).collect();
+        match send(&broker, &queue, &batches).await {
+            Ok(answers) => {
+                let mut answers = answers.into_iter();
+                for job in group {
+                    let mine = answers.by_ref().take(job.batch.tasks.len()).collect();
+                    let _ = job.answer.send(Ok(mine));
+                }
+            }
+            // What does not fit together may fit one by one.
+            Err(error) if error.is_full() && group.len() > 1 => {
+                for job in group {
+                    let _ = job.answer.send(send(&broker, &queue, &[&job.batch]).await);
+                }
+            }
+            Err(error) => {
+                for job in group {
+                    let _ = job.answer.send(Err(error.replicate()));
+                }
+            }
+        }
+    }
+}
+
+/// One call; an answer per task of all batches.
+async fn send(broker: &Inner, queue: &QueueName, batches: &[&Batch]) -> Result<Vec<Enqueued>> {
+    let keys = broker.keys(queue);
+    broker.register(queue).await?;
+    broker.interest.touch(&broker.io.link, &keys);
+    let tasks = batches.iter().map(|batch| batch.tasks.len()).sum();
+    let (call, plain) = call(broker, &keys.records(), batches);
+    let flags = if plain.is_empty() {
+        broker.io.link.call(&call).await?
+    } else {
+        let mut store = Cmd::new();
+        store.arg("HSET").arg(keys.records());
+        for task in &plain {
+            store.arg(task.envelope.id().as_bytes()).arg(task.envelope.record());
+        }
+        let mut pipe = Pipeline::with_capacity(2);
+        pipe.atomic().add_command(call).add_command(store);
+        let mut replies = broker.io.link.pipe(&pipe).await?.into_iter();
+        replies.next().ok_or_else(|| Error::corrupt("Redis answered nothing to an enqueue"))?
+    };
+    let flags = reply::bytes(flags)?;
+    let answers = if flags.is_empty() {
+        vec![Enqueued::Created; tasks]
+    } else {
+        let answer = |flag: &u8| match flag {
+            b'1' => Enqueued::Created,
+            _ => Enqueued::Existing,
+        };
+        flags.iter().map(answer).collect()
+    };
+    if answers.len() != tasks {
+        return Err(Error::corrupt("Redis answered an enqueue of another size"));
+    }
+    if answers.contains(&Enqueued::Created) {
+        let is_now = |task: &NewTask| matches!(task.due, Due::Now);
+        let all = || batches.iter().flat_map(|batch| batch.tasks.iter());
+        broker.marks.bump([true, !all().all(is_now), false]);
+    }
+    Ok(answers)
+}
+
+/// The call of the function, and the tasks whose records follow by HSET.
+fn call<'a>(broker: &Inner, records: &str, batches: &[&'a Batch]) -> (Cmd, Vec<&'a NewTask>) {
+    let mut call = broker.library.call("enqueue", records);
+    call.arg(batches.len());
+    for batch in batches {
+        call.arg(&batch.id.0[..]).arg(batch.tasks.len());
+    }
+    let tasks: Vec<&NewTask> = batches.iter().flat_map(|batch| batch.tasks.iter()).collect();
+    let tickets: Vec<[u8; 24]> = tasks
+        .iter()
+        .map(|task| Ticket::of(task.envelope.id(), task.envelope.header()).to_bytes())
+        .collect();
+    let twins = has_twins(&tasks);
+    let is_plain = |task: &NewTask| task.fresh && !twins && task.due == Due::Now;
+    let mut plain = Vec::new();
+    let mut from = 0;
+    while from < tasks.len() {
+        let (suffix, mode) = (&tickets[from][16..], is_plain(tasks[from]));
+        let same = |at: &usize| &tickets[*at][16..] == suffix && is_plain(tasks[*at]) == mode;
+        let to = (from..tasks.len()).take_while(same).last().map_or(from + 1, |last| last + 1);
+        call.arg(suffix).arg(if mode { "n" } else { "x" }).arg(to - from);
+        for (task, ticket) in tasks[from..to].iter().zip(&tickets[from..to]) {
+            if mode {
+                call.arg(&ticket[..16]);
+                plain.push(*task);
+            } else {
+                call.arg(item(task));
+            }
+        }
+        from = to;
+    }
+    broker.stamp(&mut call);
+    (call, plain)
+}
+
+/// Whether an id comes twice. Ids of one process grow, so that it is seen at a glance.
+fn has_twins(tasks: &[&NewTask]) -> bool {
+    let id = |task: &NewTask| task.envelope.id();
+    if tasks.windows(2).all(|pair| id(pair[0]) < id(pair[1])) {
+        return false;
+    }
+    let mut seen = HashSet::with_capacity(tasks.len());
+    !tasks.iter().all(|task| seen.insert(id(task)))
+}
+
+/// A task of mode x: `id 16 | flags 1 | due ms 8 | record`.
+fn item(task: &NewTask) -> Vec<u8> {
+    let envelope = &task.envelope;
+    let (flag, due) = match task.due {
+        Due::Now => (0, 0),
+        Due::At(at) => (2, at.0),
+        Due::In(delay) => (4, super::ms(delay)),
+    };
+    let remember = u8::from(envelope.header().remember);
+    let mut item = Vec::with_capacity(25 + envelope.record_len());
+    item.extend_from_slice(envelope.id().as_bytes());
+    item.push(remember | flag);
+    item.extend_from_slice(&due.to_be_bytes());
+    item.extend_from_slice(&envelope.record());
+    item
+}

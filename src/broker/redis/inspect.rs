@@ -1,0 +1,256 @@
+//! The reading side: counts, pages, one task, check values of keys.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Pipeline, Value};
+
+use super::keys::{QueueKeys, namespace_key};
+use super::{Inner, reply};
+use crate::broker::{Kept, Listing, Page, QueueStats, TaskView, Ticket};
+use crate::clock::Timestamp;
+use crate::envelope::Stored;
+use crate::error::{Error, Result};
+use crate::queue::QueueName;
+use crate::state::{Reason, State};
+use crate::task::{TaskId, Trail};
+
+/// Every queue with its counts.
+pub(super) async fn stats(broker: Arc<Inner>) -> Result<Vec<QueueStats>> {
+    let mut names = Cmd::new();
+    names.arg("SMEMBERS").arg(namespace_key(&broker.options.namespace, "queues"));
+    let mut queues = Vec::new();
+    for name in reply::array(broker.io.link.call(&names).await?)? {
+        // What is no name of ours was not written by us.
+        let name = String::from_utf8(reply::bytes(name)?).unwrap_or_default();
+        queues.extend(QueueName::parse(&name).ok());
+    }
+    queues.sort();
+    let each = queues.into_iter().map(|queue| one_queue(&broker, queue));
+    futures::future::try_join_all(each).await
+}
+
+async fn one_queue(broker: &Inner, queue: QueueName) -> Result<QueueStats> {
+    let mut call = broker.library.call_ro("stats", &broker.keys(&queue).records());
+    broker.stamp(&mut call);
+    let told: [Value; 9] = reply::parts(broker.io.link.call(&call).await?)?;
+    let mut stats = QueueStats::empty(queue);
+    let states = [
+        State::Scheduled,
+        State::Pending,
+        State::Active,
+        State::Retry,
+        State::Completed,
+        State::Archived,
+    ];
+    for (state, count) in states.iter().zip(&told) {
+        stats.counts[usize::from(state.code())] = reply::count(count)?;
+    }
+    (stats.completed, stats.failed) = (reply::count(&told[6])?, reply::count(&told[7])?);
+    stats.oldest = reply::time(&told[8])?;
+    Ok(stats)
+}
+
+/// How functions call a state; none for those no task of ours is in.
+fn letter(state: State) -> Option<&'static str> {
+    Some(match state {
+        State::Scheduled => "s",
+        State::Pending => "p",
+        State::Active => "a",
+        State::Retry => "r",
+        State::Completed => "c",
+        State::Archived => "x",
+        State::Aggregating | State::Waiting => return None,
+    })
+}
+
+/// One task.
+pub(super) async fn show(
+    broker: Arc<Inner>,
+    queue: QueueName,
+    id: TaskId,
+) -> Result<Option<TaskView>> {
+    let keys = broker.keys(&queue);
+    broker.interest.touch(&broker.io.link, &keys);
+    let mut fetch = Cmd::new();
+    fetch.arg("HGET").arg(keys.records()).arg(&id.as_bytes()[..]);
+    let Some(record) = reply::maybe_bytes(broker.io.link.call(&fetch).await?)? else {
+        return Ok(None);
+    };
+    let stored = Stored::found(id, Some(record), None);
+    // What does not decode has no ticket of its own: it is looked for as pending.
+    let ticket = match stored.header() {
+        Ok(header) => Ticket::of(id, &header),
+        Err(_) => Ticket { id, priority: 0, class: 0, kind: crate::queue::KindHash([0; 5]) },
+    };
+    let mut call = broker.library.call_ro("show", &keys.records());
+    call.arg(&ticket.to_bytes()[..]);
+    broker.stamp(&mut call);
+    let [state, time, trail, kept] = reply::parts(broker.io.link.call(&call).await?)?;
+    let state = reply::bytes(state)?;
+    let state = State::ALL.iter().find(|known| letter(**known).map(str::as_bytes) == Some(&state));
+    let state = *state.ok_or_else(|| Error::corrupt("Redis answered a state nobody knows"))?;
+    let (trail, kept) = (reply::bytes(trail)?, reply::bytes(kept)?);
+    Ok(Some(view(state, reply::time(&time)?, stored, &trail, &kept)))
+}
+
+fn view(
+    state: State,
+    time: Option<Timestamp>,
+    stored: Stored,
+    trail: &[u8],
+    kept: &[u8],
+) -> TaskView {
+    let (mut reason, mut result) = (None, None);
+    match (state, kept) {
+        (State::Archived, [b'!', code]) => reason = Reason::from_code(*code),
+        (State::Completed, [b'=', a, b, c, d, sealed @ ..]) => {
+            let attempt = u32::from_be_bytes([*a, *b, *c, *d]);
+            result = Some(Kept { attempt, sealed: sealed.to_vec() });
+        }
+        _ => {}
+    }
+    let trail = match trail {
+        [] => Trail::default(),
+        trail => Trail::decode(trail).unwrap_or_default(),
+    };
+    let until = time.filter(|_| state != State::Archived);
+    TaskView { state, until, reason, stored, trail, result }
+}
+
+/// A row of a page: its ticket, its time, and where the next page starts if it is the last.
+struct Row {
+    ticket: Ticket,
+    time: Option<Timestamp>,
+    cursor: [Vec<u8>; 2],
+}
+
+/// One page.
+pub(super) async fn list(broker: Arc<Inner>, page: Page) -> Result<Listing> {
+    let after = page.cursor.as_deref().map(parse_cursor).transpose()?;
+    let Some(letter) = letter(page.state) else {
+        return Ok(Listing { tasks: Vec::new(), cursor: None });
+    };
+    let keys = broker.keys(&page.queue);
+    let mut call = broker.library.call_ro("list", &keys.records());
+    call.arg(letter).arg(page.rows);
+    for part in after.iter().flatten() {
+        call.arg(&part[..]);
+    }
+    broker.stamp(&mut call);
+    let mut rows = rows(page.state, reply::array(broker.io.link.call(&call).await?)?)?;
+    let more = rows.len() > page.rows;
+    rows.truncate(page.rows);
+    let cursor = rows.last().filter(|_| more).map(|row| cursor(&row.cursor));
+    Ok(Listing { tasks: views(&broker, &keys, page.state, &rows).await?, cursor })
+}
+
+fn rows(state: State, reply: Vec<Value>) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut parts = reply.into_iter();
+    while let Some(part) = parts.next() {
+        let first = reply::bytes(part)?;
+        let mut second = || parts.next().ok_or_else(|| Error::corrupt("half a row of a page"));
+        let (ticket, time, cursor) = match state {
+            State::Active => (first.clone(), None, [first, Vec::new()]),
+            State::Pending => {
+                let entry = reply::bytes(second()?)?;
+                let id = entry.get(..16).unwrap_or_default();
+                let ticket = [id, first.get(1..).unwrap_or_default()].concat();
+                (ticket, None, [first, entry])
+            }
+            _ => {
+                let time = reply::time(&second()?)?;
+                let text = time.unwrap_or(Timestamp(0)).0.to_string().into_bytes();
+                (first.clone(), time, [text, first])
+            }
+        };
+        // What is no ticket of ours is not shown: there is no task behind it.
+        if let Ok(ticket) = Ticket::from_bytes(&ticket) {
+            rows.push(Row { ticket, time, cursor });
+        }
+    }
+    Ok(rows)
+}
+
+async fn views(
+    broker: &Inner,
+    keys: &QueueKeys,
+    state: State,
+    rows: &[Row],
+) -> Result<Vec<TaskView>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pipe = Pipeline::with_capacity(3);
+    for name in ["t", "tr", "k"] {
+        let mut fetch = Cmd::new();
+        fetch.arg("HMGET").arg(keys.of(name));
+        for row in rows {
+            fetch.arg(&row.ticket.id.as_bytes()[..]);
+        }
+        pipe.add_command(fetch);
+    }
+    let replies = broker.io.link.pipe(&pipe).await?;
+    let [records, trails, kept]: [Value; 3] =
+        replies.try_into().map_err(|_| Error::corrupt("Redis answered half a page"))?;
+    let (trails, kept) = (reply::array(trails)?, reply::array(kept)?);
+    let mut views = Vec::with_capacity(rows.len());
+    let all = rows.iter().zip(reply::array(records)?).zip(trails.into_iter().zip(kept));
+    for ((row, record), (trail, kept)) in all {
+        let trail = reply::maybe_bytes(trail)?.unwrap_or_default();
+        let kept = reply::maybe_bytes(kept)?.unwrap_or_default();
+        let stored = Stored::found(row.ticket.id, reply::maybe_bytes(record)?, None);
+        views.push(view(state, row.time, stored, &trail, &kept));
+    }
+    Ok(views)
+}
+
+fn cursor(parts: &[Vec<u8>; 2]) -> String {
+    let [first, second] = parts.each_ref().map(|part| data_encoding::HEXLOWER.encode(part));
+    format!("{first}-{second}")
+}
+
+fn parse_cursor(text: &str) -> Result<[Vec<u8>; 2]> {
+    let hex = |part: &str| data_encoding::HEXLOWER.decode(part.as_bytes()).ok();
+    let parts = text.split_once('-').and_then(|(first, second)| Some([hex(first)?, hex(second)?]));
+    parts.ok_or_else(|| Error::invalid("that is no cursor of a page before"))
+}
+
+/// Compares check values of keys; writes those that are new.
+pub(super) async fn check_keys(broker: Arc<Inner>, checks: Vec<(u32, [u8; 8])>) -> Result<()> {
+    if checks.is_empty() {
+        return Ok(());
+    }
+    let key = namespace_key(&broker.options.namespace, "keys");
+    let mut read = Cmd::new();
+    read.arg("HMGET").arg(&key);
+    checks.iter().for_each(|(id, _)| drop(read.arg(*id)));
+    let mut new = Vec::new();
+    for ((id, proof), seen) in
+        checks.iter().zip(reply::array(broker.io.link.call(&read).await?)?)
+    {
+        match reply::maybe_bytes(seen)? {
+            Some(seen) if seen != proof => return Err(wrong_key(*id)),
+            Some(_) => {}
+            None => new.push((*id, proof)),
+        }
+    }
+    for (id, proof) in new {
+        let mut pipe = Pipeline::with_capacity(2);
+        pipe.cmd("HSETNX").arg(&key).arg(id).arg(&proof[..]);
+        pipe.cmd("HGET").arg(&key).arg(id);
+        let replies = broker.io.link.pipe(&pipe).await?;
+        // Another process may have been first, with another key.
+        let seen = replies.into_iter().nth(1).map(reply::bytes).transpose()?;
+        if seen.as_deref() != Some(&proof[..]) {
+            return Err(wrong_key(id));
+        }
+    }
+    Ok(())
+}
+
+fn wrong_key(id: u32) -> Error {
+    Error::wrong_key(format!(
+        "key {id} is not the key of that id that was used here before; load the right one"
+    ))
+}

@@ -1,0 +1,100 @@
+//! Every key of ours in Redis: its type, what it holds, how long it lives. The functions in `lua/` use them.
+//!
+//! All keys of a queue begin with `oncue:{namespace/queue}:` and so share a slot of a Cluster. What follows is
+//! below; `*` stands for what is told beside it. Ids are 16 raw bytes, tickets 24, times ms.
+
+use crate::queue::QueueName;
+
+/// The type of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Type {
+    Hash,
+    List,
+    Set,
+    SortedSet,
+    Text,
+    Channel,
+}
+
+/// One key, or one family of keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    /// What follows the prefix.
+    pub(super) name: &'static str,
+    pub(super) kind: Type,
+    pub(super) holds: &'static str,
+}
+
+const fn key(name: &'static str, kind: Type, holds: &'static str) -> Key {
+    Key { name, kind, holds }
+}
+
+/// The keys of one queue.
+pub(super) const QUEUE_KEYS: &[Key] = &[
+    key("t", Type::Hash, "id -> record, of every task not yet gone; never rewritten"),
+    key("tr", Type::Hash, "id -> trail, of tasks that have one"),
+    key("k", Type::Hash, "id -> sealed result ('=') or reason of the archive ('!')"),
+    key("ref", Type::Hash, "id -> what is released at its end; today d: remember the id"),
+    key("p*", Type::List, "lines of pending tasks, by priority and kind: id, pending since"),
+    key("z*", Type::List, "the same for tasks that must run alone"),
+    key("z", Type::Set, "ids of tasks that must run alone"),
+    key("ln", Type::Hash, "kind -> which of its lines may hold something, as bits"),
+    key("l", Type::SortedSet, "open session -> end of its lease"),
+    key("q", Type::SortedSet, "retired session that may still settle -> end of its lease"),
+    key("e", Type::SortedSet, "ended session -> until when it is remembered; an hour"),
+    key("a:*", Type::Set, "tickets a session holds"),
+    key("dead:*", Type::Set, "tickets a killed session held, until they are taken over"),
+    key("dd", Type::List, "killed sessions whose tickets are not all taken over"),
+    key("s", Type::SortedSet, "ticket -> due time of scheduled tasks"),
+    key("r", Type::SortedSet, "ticket -> due time of retries"),
+    key("c", Type::SortedSet, "ticket -> end of retention of completed tasks"),
+    key("x", Type::SortedSet, "ticket -> since when it is archived"),
+    key("b:*", Type::Hash, "batch id -> when it came, one key an hour; two hours"),
+    key("d", Type::SortedSet, "id of a task with a key of its own -> until when it is remembered"),
+    key("or", Type::Set, "ids whose records must not stay, until the next enqueue"),
+    key("st", Type::Hash, "counters: completed, failed, junk; tick and guard of the sweepers"),
+    key("cfg", Type::Hash, "v: format; max: most tasks that are not ended; pause"),
+    key("i", Type::Text, "the idle flag: somebody asked and found too little"),
+    key("w", Type::Text, "written before replicas are waited for; a minute"),
+    key("ready", Type::Channel, "something may be claimed, and somebody was idle"),
+    key("due", Type::Channel, "something is due earlier than before"),
+    key("settled", Type::Channel, "a task ended"),
+];
+
+/// The keys of a namespace: `oncue:{namespace}:` and this.
+pub(super) const NAMESPACE_KEYS: &[Key] = &[
+    key("queues", Type::Set, "the names of all queues; written before a queue's first task"),
+    key("keys", Type::Hash, "id of a sealing key -> its check value"),
+];
+
+/// Names that later versions use, so that none of ours takes them.
+pub(super) const RESERVED: &[&str] = &[
+    "ov", "cn", "u:*", "g:*", "n", "gh", "wd:*", "o", "rl:*", "hw", "ix:*", "ev", "jb", "cr",
+];
+
+/// The keys of one queue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct QueueKeys {
+    prefix: String,
+}
+
+impl QueueKeys {
+    pub(super) fn new(namespace: &str, queue: &QueueName) -> Self {
+        Self { prefix: format!("oncue:{{{namespace}/{queue}}}:") }
+    }
+
+    /// A key, or a channel.
+    pub(super) fn of(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// The hash of records, which every function gets as its one key.
+    pub(super) fn records(&self) -> String {
+        self.of("t")
+    }
+}
+
+/// A key of a namespace.
+pub(super) fn namespace_key(namespace: &str, name: &str) -> String {
+    format!("oncue:{{{namespace}}}:{name}")
+}

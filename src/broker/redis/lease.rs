@@ -1,0 +1,94 @@
+//! Sessions and leases: retire, beat, reclaim; and advance, the other thing time does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dequeue::{claims, tickets_of};
+use super::{Inner, ms, reply};
+use crate::broker::{Advanced, Beat, Beaten, Cause, Claim, Session, SessionId, Sweep, Wake};
+use crate::error::{Error, Result};
+use crate::queue::QueueName;
+use crate::task::TaskId;
+
+/// A task that is due within this time is worth a wake-up by the tick.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Closes a session to claims.
+pub(super) async fn retire(
+    broker: Arc<Inner>,
+    session: Session,
+    known: Vec<TaskId>,
+) -> Result<usize> {
+    let mut call = broker.library.call("retire", &broker.keys(&session.queue).records());
+    call.arg(&session.id.0[..]);
+    for id in &known {
+        call.arg(&id.as_bytes()[..]);
+    }
+    broker.stamp(&mut call);
+    let count = reply::count(&broker.io.link.call(&call).await?)?;
+    broker.marks.bump([count > 0, false, false]);
+    Ok(count as usize)
+}
+
+/// Extends leases, queue by queue.
+pub(super) async fn beat(broker: Arc<Inner>, beat: Beat) -> Result<Beaten> {
+    let mut queues: HashMap<QueueName, Vec<SessionId>> = HashMap::new();
+    for session in beat.sessions {
+        queues.entry(session.queue).or_default().push(session.id);
+    }
+    let calls = queues.into_iter().map(|(queue, sessions)| {
+        let broker = broker.clone();
+        async move {
+            let mut call = broker.library.call("beat", &broker.keys(&queue).records());
+            call.arg(ms(beat.lease));
+            for session in &sessions {
+                call.arg(&session.0[..]);
+            }
+            broker.stamp(&mut call);
+            let gone = reply::bytes(broker.beats.link.call(&call).await?)?;
+            let ids = gone.chunks_exact(16).map(|id| id.try_into().map(SessionId));
+            ids.collect::<Result<Vec<_>, _>>().map_err(|_| Error::corrupt("half a session"))
+        }
+    });
+    let lost = futures::future::try_join_all(calls).await?;
+    Ok(Beaten::lost(lost.into_iter().flatten().collect()))
+}
+
+/// Moves what is due.
+pub(super) async fn advance(
+    broker: Arc<Inner>,
+    queue: QueueName,
+    limit: usize,
+) -> Result<Advanced> {
+    let keys = broker.keys(&queue);
+    broker.interest.follow(&broker.io.link, &keys, Wake::Due);
+    let mut call = broker.library.call("advance", &keys.records());
+    call.arg(limit);
+    broker.stamp(&mut call);
+    let [moved, expired, next, more, now] = reply::parts(broker.io.link.call(&call).await?)?;
+    broker.learn_time(&now)?;
+    let (moved, expired) = (reply::count(&moved)? as usize, reply::count(&expired)? as usize);
+    broker.marks.bump([moved > 0, false, expired > 0]);
+    Ok(Advanced::new(moved, expired, reply::time(&next)?, reply::integer(&more)? == 1))
+}
+
+/// Takes over what was lost, and what nobody takes.
+pub(super) async fn reclaim(broker: Arc<Inner>, sweep: Sweep) -> Result<Vec<Claim>> {
+    let keys = broker.keys(&sweep.session.queue);
+    let mut call = broker.library.call("reclaim", &keys.records());
+    call.arg(&sweep.session.id.0[..]).arg(ms(sweep.lease)).arg(sweep.max);
+    call.arg(ms(sweep.gap)).arg(ms(sweep.grace));
+    for kind in &sweep.known {
+        call.arg(&kind.0[..]);
+    }
+    broker.stamp(&mut call);
+    let [tickets, trails, lost, ready, next, now] =
+        reply::parts(broker.io.link.call(&call).await?)?;
+    let now = broker.learn_time(&now)?;
+    let soon = reply::time(&next)?.is_some_and(|next| next <= now.plus(SOON));
+    broker.marks.bump([reply::integer(&ready)? == 1, soon, false]);
+    let (tickets, lost) = (tickets_of(&reply::bytes(tickets)?)?, reply::count(&lost)? as usize);
+    let cause = |at| if at < lost { Cause::Lost } else { Cause::Refused };
+    claims(&broker, &keys, &tickets, trails, Vec::new(), cause).await
+}

@@ -1,0 +1,132 @@
+//! The functions library: our transitions, run inside Redis, each in one file of `lua/`.
+//!
+//! Its name carries the version of what its functions take and answer, so that workers of two versions live
+//! beside each other, each with its own. `oncue deploy` loads it, or a connection that may.
+//! See <https://redis.io/docs/latest/develop/programmability/functions-intro/>.
+
+use redis::{Cmd, Value};
+use ring::digest::{SHA256, digest};
+
+use super::fault::{Class, Fault};
+use super::link::Conn;
+use crate::error::Error;
+
+/// Of what the functions take and answer. Raised whenever that changes.
+pub(super) const VERSION: u32 = 1;
+
+const PARTS: [(&str, &str); 11] = [
+    ("prelude", include_str!("lua/prelude.lua")),
+    ("enqueue", include_str!("lua/enqueue.lua")),
+    ("dequeue", include_str!("lua/dequeue.lua")),
+    ("settle", include_str!("lua/settle.lua")),
+    ("retire", include_str!("lua/retire.lua")),
+    ("beat", include_str!("lua/beat.lua")),
+    ("advance", include_str!("lua/advance.lua")),
+    ("reclaim", include_str!("lua/reclaim.lua")),
+    ("show", include_str!("lua/show.lua")),
+    ("stats", include_str!("lua/stats.lua")),
+    ("list", include_str!("lua/list.lua")),
+];
+const ARM: &str = include_str!("lua/arm.lua");
+const PROBE: &str = include_str!("lua/probe.lua");
+const CLOCK: &str = include_str!("lua/clock.lua");
+#[cfg(feature = "failpoints")]
+const CLOCK_GIVEN: &str = include_str!("lua/clock_given.lua");
+
+/// The text of the functions and how they are called.
+#[derive(Clone, Debug)]
+pub(super) struct Library {
+    prefix: String,
+    digest: String,
+    text: String,
+}
+
+impl Library {
+    /// The library whose time is the server's.
+    pub(super) fn new() -> Self {
+        Self::build(&format!("oncue_{VERSION}"), CLOCK)
+    }
+
+    /// The library whose time is given with every call.
+    #[cfg(feature = "failpoints")]
+    pub(super) fn with_given_time() -> Self {
+        Self::build(&format!("oncue_{VERSION}_given"), CLOCK_GIVEN)
+    }
+
+    fn build(name: &str, clock: &str) -> Self {
+        let prefix = format!("{name}_");
+        let mut body = format!("local PREFIX = '{prefix}'\n{ARM}{clock}\n");
+        for (_, part) in PARTS {
+            body.push_str(part);
+            body.push('\n');
+        }
+        let digest = data_encoding::HEXLOWER.encode(&digest(&SHA256, body.as_bytes()).as_ref()[..8]);
+        let text = format!("#!lua name={name}\nlocal DIGEST = '{digest}'\n{body}{PROBE}");
+        Self { prefix, digest, text }
+    }
+
+    /// The whole text, as `FUNCTION LOAD` takes it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The name Redis knows a function by.
+    pub(super) fn function(&self, verb: &str) -> String {
+        format!("{}{verb}", self.prefix)
+    }
+
+    /// A call of a function on the keys of a queue.
+    pub(super) fn call(&self, verb: &str, records: &str) -> Cmd {
+        let mut cmd = Cmd::new();
+        cmd.arg("FCALL").arg(self.function(verb)).arg(1).arg(records);
+        cmd
+    }
+
+    /// The same for a function that only reads.
+    pub(super) fn call_ro(&self, verb: &str, records: &str) -> Cmd {
+        let mut cmd = Cmd::new();
+        cmd.arg("FCALL_RO").arg(self.function(verb)).arg(1).arg(records);
+        cmd
+    }
+
+    /// Makes sure that the functions are there: loads them if they are missing or other than ours and this
+    /// user may.
+    pub(super) async fn ensure(&self, conn: &mut Conn) -> Result<(), Fault> {
+        let mut probe = Cmd::new();
+        probe.arg("FCALL_RO").arg(self.function("probe")).arg(0);
+        let found = match conn.call(&probe).await {
+            Ok(Value::Array(reply)) => match reply.get(1) {
+                Some(Value::BulkString(digest)) if digest == self.digest.as_bytes() => return Ok(()),
+                _ => true,
+            },
+            Ok(_) => true,
+            Err(fault) if fault.class == Class::Undeployed => false,
+            Err(fault) => return Err(fault),
+        };
+        match self.load(conn).await {
+            Ok(()) => Ok(()),
+            Err(fault) if fault.class == Class::Denied && found => {
+                tracing::warn!(
+                    library = self.prefix.trim_end_matches('_'),
+                    "the functions in Redis are another build's of the same version; run `oncue deploy`"
+                );
+                Ok(())
+            }
+            Err(fault) if fault.class == Class::Denied => Err(Fault::new(
+                Class::Undeployed,
+                Error::refused(
+                    "the functions of oncue are not in Redis and this user may not load them; run \
+                     `oncue deploy` as a user who may",
+                ),
+            )),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Loads the functions, in the place of those of the same version.
+    pub(super) async fn load(&self, conn: &mut Conn) -> Result<(), Fault> {
+        let mut load = Cmd::new();
+        load.arg("FUNCTION").arg("LOAD").arg("REPLACE").arg(&self.text);
+        conn.call(&load).await.map(drop)
+    }
+}

@@ -1,0 +1,137 @@
+-- enqueue: stores batches for one queue, all of them or nothing.
+--
+-- KEYS  1 t
+-- ARGV  number of batches, then per batch: its id, its number of tasks; then, in the order of the batches,
+--       runs of tasks: suffix of their tickets, mode, number, and the tasks:
+--         mode n: due at once, id new. A task is its id. The record is written by an HSET that follows in the
+--                 same MULTI, so that it need not pass through here.
+--         mode x: anything. A task is `id 16 | flags 1 | due ms 8 | record`; flags 1: remember its id,
+--                 2: due is a time, 4: due is a delay.
+-- Reply '' if all were created, else a '1' (created) or '0' (exists or remembered) per task.
+--       QFULL: over the limit of the queue, nothing stored.
+-- Cost  O(tasks), plus O(log n) per scheduled one. Not allowed when Redis is out of memory.
+--
+-- When a task of mode n is not created its record must not stay: its id is put aside in `or`, and every
+-- enqueue begins by deleting those, before any of them could get a state again.
+
+local function enqueue(keys, args)
+  local b = base(keys)
+  local cfg = call('HMGET', b .. 'cfg', 'v', 'max')
+  if newer(cfg[1]) then return newer(cfg[1]) end
+  local at = now()
+  if call('EXISTS', b .. 'or') == 1 then
+    each('HDEL', b .. 't', call('SMEMBERS', b .. 'or'))
+    call('DEL', b .. 'or')
+  end
+
+  local count, next_arg = tonumber(args[1]), 2
+  local batches, sizes = {}, {}
+  for i = 1, count do
+    batches[i], sizes[i] = args[next_arg], tonumber(args[next_arg + 1])
+    next_arg = next_arg + 2
+  end
+  local hour = floor(at / HOUR)
+  local seen, any_seen = {}, false
+  for slice = hour - 1, hour do
+    local times = call('HMGET', b .. 'b:' .. slice, unpack(batches))
+    for i = 1, count do
+      if times[i] and at < struct.unpack('>I6', times[i]) + HOUR then
+        seen[i], any_seen = true, true
+      end
+    end
+  end
+
+  local ids, items, suffixes = {}, {}, {}
+  local n = 0
+  while next_arg <= #args do
+    local suffix, plain, size = args[next_arg], args[next_arg + 1] == 'n', tonumber(args[next_arg + 2])
+    for i = next_arg + 3, next_arg + 2 + size do
+      n = n + 1
+      suffixes[n] = suffix
+      if plain then
+        ids[n] = args[i]
+      else
+        ids[n], items[n] = sub(args[i], 1, 16), args[i]
+      end
+    end
+    next_arg = next_arg + 3 + size
+  end
+
+  local stored = call('HMGET', b .. 't', unpack(ids))
+  local remembered = nil
+  if call('EXISTS', b .. 'd') == 1 then remembered = call('ZMSCORE', b .. 'd', unpack(ids)) end
+  local creates, created, twice = {}, 0, {}
+  local batch, last = 0, 0
+  for i = 1, n do
+    while i > last do
+      batch = batch + 1
+      last = last + sizes[batch]
+    end
+    local known = stored[i] or (remembered and remembered[i] and at < tonumber(remembered[i])) or twice[ids[i]]
+    if not known and not seen[batch] then
+      creates[i], created = true, created + 1
+      if items[i] then twice[ids[i]] = true end
+    end
+  end
+
+  local full = false
+  if cfg[2] and created > 0 then
+    local live = call('HLEN', b .. 't') - call('ZCARD', b .. 'c') - call('ZCARD', b .. 'x')
+    full = live + created > tonumber(cfg[2])
+  end
+  local orphans = {}
+  for i = 1, n do
+    if not items[i] and not stored[i] and (full or not creates[i]) then orphans[#orphans + 1] = ids[i] end
+  end
+  each('SADD', b .. 'or', orphans)
+  if full then
+    return redis.error_reply('QFULL the queue is at its limit of ' .. tonumber(cfg[2]) .. ' tasks')
+  end
+  if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
+
+  local stamp = struct.pack('>I6', at)
+  local lines, answers = {}, {}
+  local first_due = false
+  for i = 1, n do
+    local pending = creates[i]
+    if pending and items[i] then
+      local flags, due = struct.unpack('>BI8', items[i], 17)
+      call('HSET', b .. 't', ids[i], sub(items[i], 26))
+      if band(flags, 1) == 1 then call('HSET', b .. 'ref', ids[i], 'd') end
+      if band(flags, 4) == 4 then due = at + due end
+      if due > at then
+        local ticket = ids[i] .. suffixes[i]
+        call('ZADD', b .. 's', min(due, TIME_MAX), ticket)
+        first_due = first_due or call('ZRANGE', b .. 's', 0, 0)[1] == ticket
+        pending = false
+      end
+    end
+    if pending then
+      local line = lines[suffixes[i]]
+      if not line then
+        line = {}
+        lines[suffixes[i]] = line
+      end
+      line[#line + 1] = ids[i] .. stamp
+    end
+    if created < n then answers[i] = creates[i] and '1' or '0' end
+  end
+  for suffix, entries in pairs(lines) do join(b, 'LPUSH', 'p', suffix, entries) end
+
+  local receipts = {}
+  for i = 1, count do
+    if not seen[i] then
+      receipts[#receipts + 1] = batches[i]
+      receipts[#receipts + 1] = stamp
+    end
+  end
+  if #receipts > 0 then
+    call('HSET', b .. 'b:' .. hour, unpack(receipts))
+    call('EXPIRE', b .. 'b:' .. hour, 7500)
+  end
+  if next(lines) then wake_ready(b) end
+  if first_due then call('PUBLISH', b .. 'due', '') end
+  return concat(answers)
+end
+
+register('enqueue', enqueue, {})

@@ -1,0 +1,133 @@
+-- What the functions share. Not a function of its own.
+--
+-- A ticket: id 16 | priority 1 | tasks in the record 1 | class 1 | kind 5. Its last 8 bytes, the suffix, and
+-- a lane (p: shared, z: alone) name the line in which it waits. A line is a list of entries `id 16 | pending
+-- since, ms 6`; what comes is pushed on the left, what goes is popped on the right.
+
+local FORMAT = 1
+local HOUR = 3600000
+local DAY = 24 * HOUR
+local TIME_MAX = 253402300799999
+-- Most arguments of one variadic command.
+local STEP = 1000
+
+-- KEYS[1] is the hash of records, `oncue:{namespace/queue}:t`; the other keys differ in what follows the tag.
+local function base(keys)
+  return sub(keys[1], 1, -2)
+end
+
+local function newer(format)
+  if format and tonumber(format) > FORMAT then
+    return redis.error_reply('NEWER this queue was written by a newer version of oncue (format '
+      .. tonumber(format) .. ', known here: ' .. FORMAT .. ')')
+  end
+end
+
+local function fenced(why)
+  return redis.error_reply('FENCED this session ' .. why)
+end
+
+-- A variadic command over a list of any length.
+local function each(command, key, list)
+  for from = 1, #list, STEP do
+    call(command, key, unpack(list, from, min(from + STEP - 1, #list)))
+  end
+end
+
+local function id_of(ticket)
+  return sub(ticket, 1, 16)
+end
+
+local function ids_of(tickets)
+  local ids = {}
+  for i = 1, #tickets do ids[i] = sub(tickets[i], 1, 16) end
+  return ids
+end
+
+-- The bit of a line in the mask of its kind.
+local function line_bit(lane, priority)
+  return lshift(1, priority + (lane == 'z' and 10 or 0))
+end
+
+-- Entries join a line: as the last ones (LPUSH) or before all others (RPUSH).
+local function join(b, push, lane, suffix, entries)
+  each(push, b .. lane .. suffix, entries)
+  local kind = sub(suffix, 4)
+  local mask = tonumber(call('HGET', b .. 'ln', kind) or 0)
+  local with = bor(mask, line_bit(lane, byte(suffix)))
+  if with ~= mask then call('HSET', b .. 'ln', kind, with) end
+end
+
+-- Tickets join their lines, in their order.
+local function line_up(b, push, tickets, at)
+  if #tickets == 0 then return end
+  local since = struct.pack('>I6', at)
+  local ids, alone = ids_of(tickets), nil
+  if call('EXISTS', b .. 'z') == 1 then alone = call('SMISMEMBER', b .. 'z', unpack(ids)) end
+  local lines = {}
+  for i = 1, #tickets do
+    local lane = (alone and alone[i] == 1) and 'z' or 'p'
+    local name = lane .. sub(tickets[i], 17)
+    local line = lines[name]
+    if not line then
+      line = {}
+      lines[name] = line
+    end
+    line[#line + 1] = ids[i] .. since
+  end
+  for name, line in pairs(lines) do join(b, push, sub(name, 1, 1), sub(name, 2), line) end
+end
+
+-- Whether bytes found in one of our keys are a ticket: whoever may enqueue may also push junk.
+local function is_ticket(bytes)
+  return #bytes == 24 and byte(bytes, 17) <= 9 and byte(bytes, 18) == 1 and byte(bytes, 19) == 0
+end
+
+local function is_entry(bytes)
+  return #bytes == 22
+end
+
+-- What is no ticket of ours is dropped, and counted.
+local function junk(b)
+  call('HINCRBY', b .. 'st', 'junk', 1)
+end
+
+-- Something may be claimed: wakes those who found nothing. An empty dequeue left the flag.
+local function wake_ready(b)
+  if call('DEL', b .. 'i') == 1 then call('PUBLISH', b .. 'ready', '') end
+end
+
+-- Tasks are gone: all that hangs on them goes too. An id with a key of its own is remembered for a day.
+local function forget(b, ids, at)
+  each('HDEL', b .. 't', ids)
+  if call('EXISTS', b .. 'tr', b .. 'k', b .. 'z', b .. 'ref') == 0 then return end
+  each('HDEL', b .. 'tr', ids)
+  each('HDEL', b .. 'k', ids)
+  each('SREM', b .. 'z', ids)
+  if call('EXISTS', b .. 'ref') == 0 then return end
+  for from = 1, #ids, STEP do
+    local to = min(from + STEP - 1, #ids)
+    local refs = call('HMGET', b .. 'ref', unpack(ids, from, to))
+    for i = from, to do
+      if refs[i - from + 1] then
+        call('ZADD', b .. 'd', at + DAY, ids[i])
+        call('HDEL', b .. 'ref', ids[i])
+      end
+    end
+  end
+end
+
+-- What is claimed, as it is answered: tickets in one string, and the trails of those that have one.
+local function claims(b, tickets)
+  local trails = {}
+  if #tickets > 0 and call('EXISTS', b .. 'tr') == 1 then
+    local found = call('HMGET', b .. 'tr', unpack(ids_of(tickets)))
+    for i = 1, #tickets do
+      if found[i] then
+        trails[#trails + 1] = i - 1
+        trails[#trails + 1] = found[i]
+      end
+    end
+  end
+  return concat(tickets), trails
+end

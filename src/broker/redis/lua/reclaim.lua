@@ -1,0 +1,132 @@
+-- reclaim: kills sessions that expired and takes over what they held, and what nobody takes. The one tick of
+-- a queue: it also tells what may have been missed, and forgets what is too old to matter.
+--
+-- KEYS  1 t
+-- ARGV  sweep session, lease ms, most claims, gap ms, grace ms, then the kinds the worker knows.
+-- Reply tickets in one string; trails as pairs of position and bytes; how many of the tickets, from the first,
+--       were lost (the others nobody took); 1 if tasks of a known kind are pending; the next due time or -1; the server's time.
+--       FENCED: the sweep session is retired, dead, or its lease ran out.
+-- Cost  O(claims + sessions killed + kinds pending), each bounded. Allowed when Redis is out of memory.
+--
+-- After a gap in the ticks of all sweepers nobody is killed for another gap's length: an outage or a jump of
+-- the clock is not a death. A sweep that takes nothing leaves no session.
+
+-- Most sessions killed, and most kinds looked at, in one call.
+local KILL_MAX, KINDS_MAX = 500, 200
+
+local function guarded(b, at, gap)
+  local old = call('HMGET', b .. 'st', 'tick', 'guard')
+  local tick, guard = tonumber(old[1] or 'x'), tonumber(old[2] or 0)
+  if not tick or at - tick >= gap then guard = at + gap end
+  guard = min(guard, at + gap)
+  call('HSET', b .. 'st', 'tick', at, 'guard', guard)
+  return at < guard
+end
+
+local function kill(b, key, at)
+  for _, session in ipairs(call('ZRANGE', b .. key, '-inf', at, 'BYSCORE', 'LIMIT', 0, KILL_MAX)) do
+    call('ZREM', b .. key, session)
+    call('ZADD', b .. 'e', at + HOUR, session)
+    if call('EXISTS', b .. 'a:' .. session) == 1 then
+      call('RENAME', b .. 'a:' .. session, b .. 'dead:' .. session)
+      call('RPUSH', b .. 'dd', session)
+    end
+  end
+end
+
+local function take_over(b, most)
+  local tickets = {}
+  while #tickets < most do
+    local session = call('LINDEX', b .. 'dd', 0)
+    if not session then break end
+    for _, ticket in ipairs(call('SPOP', b .. 'dead:' .. session, most - #tickets)) do
+      if is_ticket(ticket) then
+        tickets[#tickets + 1] = ticket
+      else
+        junk(b)
+      end
+    end
+    if call('EXISTS', b .. 'dead:' .. session) == 0 then call('LPOP', b .. 'dd') end
+  end
+  return tickets
+end
+
+-- Takes up to `most` tasks of unknown kinds that have been pending since `cutoff` or longer.
+local function untaken(b, known, cutoff, most, tickets)
+  local kinds
+  if call('HLEN', b .. 'ln') > KINDS_MAX then
+    kinds = call('HRANDFIELD', b .. 'ln', KINDS_MAX)
+  else
+    kinds = call('HKEYS', b .. 'ln')
+  end
+  for _, kind in ipairs(kinds) do
+    local mask = known[kind] and 0 or tonumber(call('HGET', b .. 'ln', kind) or 0)
+    for line = 0, 19 do
+      if most == 0 then return end
+      if band(mask, lshift(1, line)) ~= 0 then
+        local suffix = char(line % 10, 1, 0) .. kind
+        local key = b .. (line < 10 and 'p' or 'z') .. suffix
+        for _, entry in ipairs(call('LRANGE', key, -most, -1)) do
+          if is_entry(entry) and struct.unpack('>I6', entry, 17) <= cutoff then
+            call('LREM', key, -1, entry)
+            tickets[#tickets + 1] = sub(entry, 1, 16) .. suffix
+            most = most - 1
+          end
+        end
+      end
+    end
+  end
+end
+
+local function any_pending(b, kinds)
+  if #kinds == 0 then return 0 end
+  local masks = call('HMGET', b .. 'ln', unpack(kinds))
+  for i = 1, #kinds do
+    local mask = tonumber(masks[i] or 0)
+    for line = 0, 19 do
+      if band(mask, lshift(1, line)) ~= 0 then
+        local suffix = char(line % 10, 1, 0) .. kinds[i]
+        if call('EXISTS', b .. (line < 10 and 'p' or 'z') .. suffix) == 1 then return 1 end
+      end
+    end
+  end
+  return 0
+end
+
+local function trim(b, key, at)
+  local old = call('ZRANGE', b .. key, '-inf', at, 'BYSCORE', 'LIMIT', 0, KILL_MAX)
+  each('ZREM', b .. key, old)
+end
+
+local function reclaim(keys, args)
+  local b, session, most, at = base(keys), args[1], tonumber(args[3]), now()
+  local v = call('HGET', b .. 'cfg', 'v')
+  if newer(v) then return newer(v) end
+  local lease = call('ZSCORE', b .. 'l', session)
+  if lease and tonumber(lease) <= at then return fenced('let its lease run out; sweep under a new one') end
+  if not lease and (call('ZSCORE', b .. 'e', session) or call('ZSCORE', b .. 'q', session)) then
+    return fenced('is closed; sweep under a new one')
+  end
+  if not guarded(b, at, tonumber(args[4])) then
+    kill(b, 'l', at)
+    kill(b, 'q', at)
+  end
+  local tickets = take_over(b, most)
+  local lost = #tickets
+  local kinds, known = {}, {}
+  for i = 6, #args do
+    kinds[#kinds + 1] = args[i]
+    known[args[i]] = true
+  end
+  if lost < most then untaken(b, known, at - args[5], most - lost, tickets) end
+  if #tickets > 0 then
+    each('SADD', b .. 'a:' .. session, tickets)
+    if not lease then call('ZADD', b .. 'l', at + args[2], session) end
+  end
+  trim(b, 'e', at)
+  trim(b, 'd', at)
+  local all, trails = claims(b, tickets)
+  return { all, trails, lost, any_pending(b, kinds), first_time(b, { 's', 'r', 'c' }), at }
+end
+
+register('reclaim', reclaim, { 'allow-oom' })

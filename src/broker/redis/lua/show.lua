@@ -1,0 +1,31 @@
+-- show: where a task is. Its record exists, or it would not be asked for.
+--
+-- KEYS  1 t
+-- ARGV  ticket.
+-- Reply state (s scheduled, p pending, a active, r retry, c completed, x archived), time or -1, trail or '',
+--       result or reason or ''.
+-- Cost  O(sessions). Reads only.
+
+local function show(keys, args)
+  local b, ticket = base(keys), args[1]
+  local id = id_of(ticket)
+  local state, time = 'p', -1
+  for _, key in ipairs({ 's', 'r', 'c', 'x' }) do
+    local score = call('ZSCORE', b .. key, ticket)
+    if score then state, time = key, tonumber(score) end
+  end
+  if state == 'p' then
+    local function holds(set, sessions)
+      for _, session in ipairs(sessions) do
+        if call('SISMEMBER', b .. set .. session, ticket) == 1 then return true end
+      end
+    end
+    if holds('a:', call('ZRANGE', b .. 'l', 0, -1)) or holds('a:', call('ZRANGE', b .. 'q', 0, -1))
+      or holds('dead:', call('LRANGE', b .. 'dd', 0, -1)) then
+      state = 'a'
+    end
+  end
+  return { state, time, call('HGET', b .. 'tr', id) or '', call('HGET', b .. 'k', id) or '' }
+end
+
+register('show', show, { 'no-writes' })

@@ -1,0 +1,99 @@
+//! Settle: one function for all that ended; what completed and is gone needs no more than its ticket.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::dequeue::lane_name;
+use super::{Inner, ms, reply};
+use crate::broker::check::Entry;
+use crate::broker::{Order, Session, Settled};
+use crate::error::{Error, Result};
+use crate::state::Reason;
+
+/// Writes settlements that were checked.
+pub(super) async fn settle(
+    broker: Arc<Inner>,
+    session: Session,
+    entries: Vec<Entry>,
+) -> Result<Vec<Settled>> {
+    // Of several settlements of one claim the first counts; the others come too late by definition.
+    let mut seen = HashSet::with_capacity(entries.len());
+    let first: Vec<usize> =
+        (0..entries.len()).filter(|at| seen.insert(entries[*at].settlement.ticket)).collect();
+    let (plain, others): (Vec<_>, Vec<_>) =
+        first.into_iter().partition(|at| is_plain(&entries[*at]));
+    let keys = broker.keys(&session.queue);
+    let mut call = broker.library.call("settle", &keys.records());
+    call.arg(&session.id.0[..]).arg(plain.len());
+    for at in &plain {
+        call.arg(&entries[*at].settlement.ticket.to_bytes()[..]);
+    }
+    let mut wakes = [false; 3];
+    wakes[2] = !plain.is_empty();
+    for at in &others {
+        let entry = &entries[*at];
+        let (order, a, c) = order(&entry.settlement.order, &mut wakes);
+        let trail = match &entry.trail {
+            None => Vec::new(),
+            Some(trail) if trail.is_empty() => b"-".to_vec(),
+            Some(trail) => [b"+", &trail[..]].concat(),
+        };
+        let ticket = entry.settlement.ticket.to_bytes();
+        call.arg(order).arg(&ticket[..]).arg(a).arg(c).arg(trail);
+    }
+    broker.stamp(&mut call);
+    let flags = reply::bytes(broker.io.link.call(&call).await?)?;
+    broker.marks.bump(wakes);
+    let mut answers = vec![Settled::Gone; entries.len()];
+    if !flags.is_empty() && flags.len() != plain.len() + others.len() {
+        return Err(Error::corrupt("Redis answered a settle of another size"));
+    }
+    for (n, at) in plain.into_iter().chain(others).enumerate() {
+        if flags.get(n).is_none_or(|flag| *flag == b'1') {
+            answers[at] = Settled::Done;
+        }
+    }
+    Ok(answers)
+}
+
+fn is_plain(entry: &Entry) -> bool {
+    matches!(&entry.settlement.order, Order::Complete { keep, .. } if keep.is_zero())
+}
+
+/// An order as the function takes it, and whom it may wake: ready, due, settled.
+fn order(order: &Order, wakes: &mut [bool; 3]) -> (&'static str, String, Vec<u8>) {
+    match order {
+        Order::Complete { keep, .. } if keep.is_zero() => {
+            wakes[2] = true;
+            ("g", String::new(), Vec::new())
+        }
+        Order::Complete { keep, result } => {
+            (wakes[1], wakes[2]) = (true, true);
+            let result = result.as_ref().map(|(attempt, sealed)| {
+                [b"=", &attempt.to_be_bytes()[..], sealed.as_bytes()].concat()
+            });
+            ("k", ms(*keep).to_string(), result.unwrap_or_default())
+        }
+        Order::Retry { after } => {
+            wakes[1] = true;
+            ("r", ms(*after).to_string(), Vec::new())
+        }
+        Order::Snooze { after } => {
+            wakes[1] = true;
+            ("s", ms(*after).to_string(), Vec::new())
+        }
+        Order::Release { lane } => {
+            wakes[0] = true;
+            ("l", lane_name(*lane).to_owned(), Vec::new())
+        }
+        Order::Archive { reason } => {
+            wakes[2] = true;
+            let failed = matches!(reason, Reason::Exhausted | Reason::SkipRetry);
+            ("x", reason.code().to_string(), if failed { b"1".to_vec() } else { Vec::new() })
+        }
+        Order::Drop => {
+            wakes[2] = true;
+            ("v", String::new(), Vec::new())
+        }
+    }
+}
