@@ -8,6 +8,8 @@ local FORMAT = 1
 local HOUR = 3600000
 local DAY = 24 * HOUR
 local TIME_MAX = 253402300799999
+-- How far into a line is looked for its oldest: what was released stands before what is older.
+local LOOK = 100
 -- Most arguments of one variadic command.
 local STEP = 1000
 

@@ -5,9 +5,6 @@
 --       the longest waiting pending task is pending, ms, or -1.
 -- Cost  O(kinds pending + sessions). Reads only.
 
--- How far into a line is looked for its oldest: what was released stands before what is older.
-local LOOK = 100
-
 local function stats(keys)
   local b = base(keys)
   local pending, oldest = 0, -1
