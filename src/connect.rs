@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::broker::Inspect;
+#[cfg(feature = "redis")]
+use crate::broker::redis;
 #[cfg(feature = "sqlite")]
 use crate::broker::sqlite::{Location, Options, SqliteBroker};
 use crate::error::{Error, Result, suggestion};
@@ -15,12 +17,24 @@ pub const KEY_VARIABLE: &str = "ONCUE_KEY";
 pub const KEY_FILE_VARIABLE: &str = "ONCUE_KEY_FILE";
 /// The namespace of a broker that names none.
 pub const NAMESPACE: &str = "default";
+/// What a URL may begin with.
+const SCHEMES: [&str; 8] = [
+    "sqlite",
+    "redis",
+    "rediss",
+    "unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
+];
 
 /// How to reach a broker and which keys to seal with.
 ///
 /// Keys come from, in this order: [`keys`](Self::keys); `ONCUE_KEY`; the file `ONCUE_KEY_FILE` names; for
 /// SQLite the file `<database>.key` beside the database, which is made (mode 0600, with a warning) if this
-/// call makes the database. A database in memory gets a key in memory. Everything else refuses.
+/// call makes the database. A database in memory gets a key in memory. Everything else refuses: many machines
+/// share a Redis, and a key one of them made would be unknown to the others.
 pub struct Connect {
     url: String,
     namespace: String,
@@ -36,7 +50,10 @@ pub struct Connection {
 }
 
 impl Connect {
-    /// To this broker: `sqlite:PATH[?durability=full|normal&create=true|false]` or `sqlite::memory:`.
+    /// To this broker: `sqlite:PATH[?durability=full|normal&create=true|false]` or `sqlite::memory:`; with the
+    /// feature `redis` also `redis[s]://[USER@]HOST[:PORT]`, `unix:///PATH`,
+    /// `redis[s]+sentinel://HOST,HOST/NAME` or `redis[s]+cluster://HOST,HOST`; what may stand in one is told at
+    /// `broker::redis::Options::parse`.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), namespace: NAMESPACE.to_owned(), keys: None }
     }
@@ -68,15 +85,39 @@ impl Connect {
             Some("sqlite") => {
                 Err(Error::invalid("this build has no SQLite; add the feature `sqlite`"))
             }
-            Some("redis" | "rediss" | "unix" | "redis+sentinel" | "redis+cluster") => {
-                Err(Error::invalid("this version has no Redis broker yet; use sqlite:PATH"))
+            #[cfg(feature = "redis")]
+            Some(scheme) if SCHEMES.contains(&scheme) => self.open_redis(),
+            #[cfg(not(feature = "redis"))]
+            Some(scheme) if SCHEMES.contains(&scheme) => {
+                Err(Error::invalid("this build has no Redis; add the feature `redis`"))
             }
             scheme => {
-                let scheme = scheme.unwrap_or(&self.url);
-                let hint = suggestion(scheme, ["sqlite"]);
-                Err(Error::invalid(format!("unknown broker {scheme:?}{hint}; use sqlite:PATH")))
+                let hint = suggestion(scheme.unwrap_or(&self.url), SCHEMES);
+                // What has no scheme may be anything, and is not repeated.
+                let scheme = scheme.map(|scheme| format!(" {scheme:?}")).unwrap_or_default();
+                Err(Error::invalid(format!(
+                    "unknown broker{scheme}{hint}; use sqlite:PATH or redis://HOST"
+                )))
             }
         }
+    }
+
+    #[cfg(feature = "redis")]
+    fn open_redis(self) -> Result<Connection> {
+        let options = redis::Options::parse(&self.url)?.namespace(&self.namespace);
+        // Keys first: a broker nobody can use is not connected to.
+        let keyring = match &self.keys {
+            Some(source) => source.load()?,
+            None => configured(None)?.ok_or_else(|| {
+                Error::key(format!(
+                    "no key for Redis: set {KEY_VARIABLE} or {KEY_FILE_VARIABLE}, the same on every machine; make one \
+                     with `oncue key generate`"
+                ))
+            })?,
+        };
+        let sealer = Sealer::new(keyring, &self.namespace)?;
+        let broker = Arc::new(redis::RedisBroker::open(options)?);
+        Ok(Connection { broker, sealer })
     }
 
     #[cfg(feature = "sqlite")]
@@ -151,4 +192,22 @@ fn no_key(database: &Path) -> Error {
         database.display(),
         key_path(database).display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_broker_is_named_with_what_it_might_have_been() {
+        for (url, part) in [
+            ("sqlit:x", "\"sqlit\"; did you mean \"sqlite\"?"),
+            ("rediss+sentinal://h/n", "did you mean \"rediss+sentinel\"?"),
+            ("postgres://h", "unknown broker \"postgres\"; use sqlite:PATH or redis://HOST"),
+            ("x", "unknown broker; use sqlite:PATH"),
+        ] {
+            let error = Connect::new(url).open().err().expect(url);
+            assert!(error.is_invalid() && error.to_string().contains(part), "{error}");
+        }
+    }
 }

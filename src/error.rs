@@ -71,10 +71,18 @@ kinds! {
     Corrupt corrupt is_corrupt "corrupt";
     /// There is no such task, queue or file.
     NotFound not_found is_not_found "not_found";
-    /// The broker cannot be reached or does not answer; whether the call took effect is unknown.
+    /// The broker cannot be reached, is not ready or did not answer; whether the call took effect is unknown.
+    /// To repeat it is right: every call of a broker may be sent twice.
     Unreachable unreachable is_unreachable "unreachable";
     /// The broker has no room: disk full, memory full.
     Full full is_full "full";
+    /// The broker can keep nothing safe at the moment: it cannot write its disk, or too few replicas listen.
+    /// Nothing was written; later is right.
+    NotDurable not_durable is_not_durable "not_durable";
+    /// The broker refuses these credentials, or does not allow their user this call.
+    Denied denied is_denied "denied";
+    /// The broker lacks the functions of this version; `oncue deploy` brings them.
+    Undeployed undeployed is_undeployed "undeployed";
     /// The session is gone, closed or not the holder: what it claims or settles is refused.
     Fenced fenced is_fenced "fenced";
     /// Refused for safety; the message says which words allow it.

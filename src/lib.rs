@@ -57,6 +57,7 @@ pub mod queue;
 pub mod restart;
 pub mod retry;
 pub mod seal;
+mod secret;
 pub mod state;
 pub mod task;
 pub mod worker;

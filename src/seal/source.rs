@@ -5,22 +5,22 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
-
-use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::seal::keyring::{KEYRING_BYTES_MAX, Keyring};
+use crate::secret::{Secret, variable};
 
-/// How long a key command may take.
-pub const COMMAND_TIME_MAX: Duration = Duration::from_secs(30);
-/// How often a key command is looked at once it has written all.
-const COMMAND_POLL: Duration = Duration::from_millis(5);
+pub use crate::secret::COMMAND_TIME_MAX;
+
+const SECRET: Secret = Secret {
+    what: "key",
+    missing: "; make one with `oncue key generate`",
+    bytes_max: KEYRING_BYTES_MAX,
+    error: |message| Error::key(message),
+};
 
 /// Gives a keyring.
 pub trait KeySource: Send + Sync {
@@ -35,12 +35,11 @@ pub struct EnvKeys(pub String);
 impl KeySource for EnvKeys {
     fn load(&self) -> Result<Keyring> {
         let Self(name) = self;
-        let value = std::env::var_os(name).map(|value| value.into_encoded_bytes());
-        let value = Zeroizing::new(value.ok_or_else(|| {
+        let value = variable(name).ok_or_else(|| {
             Error::key(format!(
                 "environment variable {name} is not set; make a keyring with `oncue key generate`"
             ))
-        })?);
+        })?;
         read(&value, &format!("environment variable {name}"))
     }
 }
@@ -91,25 +90,8 @@ impl FileKeys {
 
 impl KeySource for FileKeys {
     fn load(&self) -> Result<Keyring> {
-        let path = self.0.display();
-        let failed = |error: std::io::Error| match error.kind() {
-            ErrorKind::NotFound => Error::key(format!(
-                "there is no key file {path}; make one with `oncue key generate`"
-            )),
-            _ => Error::key(format!("cannot read key file {path}")).because(error),
-        };
-        // Asked before it is opened, because opening a pipe waits for its writer.
-        if !fs::metadata(&self.0).map_err(failed)?.is_file() {
-            return Err(Error::key(format!("{path} is not a file")));
-        }
-        let file = File::open(&self.0).map_err(failed)?;
-        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
-        if mode & !0o600 != 0 {
-            return Err(Error::key(format!(
-                "key file {path} has mode {mode:04o}, so not only its owner can read it; run `chmod 600 {path}`"
-            )));
-        }
-        read(&bounded(file).map_err(failed)?, &format!("key file {path}"))
+        let bytes = SECRET.file(&self.0)?;
+        read(&bytes, &format!("key file {}", self.0.display()))
     }
 }
 
@@ -128,83 +110,13 @@ impl std::fmt::Debug for CommandKeys {
 
 impl KeySource for CommandKeys {
     fn load(&self) -> Result<Keyring> {
-        let (program, arguments) =
-            self.0.split_first().ok_or_else(|| Error::key("the key command is empty"))?;
-        let failed = |error: std::io::Error| {
-            Error::key(format!("key command {program:?} cannot be run")).because(error)
-        };
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let output = output(&mut child, COMMAND_TIME_MAX);
-        // No child stays behind; both fail only if it is gone already.
-        let _ = (child.kill(), child.wait());
-        let what = format!("key command {program:?}");
-        let output = output.map_err(|fault| Error::key(format!("{what} {fault}")))?;
-        read(&output, &what)
+        let bytes = SECRET.command(&self.0)?;
+        read(&bytes, &format!("key command {:?}", self.0[0]))
     }
-}
-
-/// What the child writes until it exits with 0, in time.
-fn output(child: &mut Child, time: Duration) -> Result<Zeroizing<Vec<u8>>, String> {
-    let late = || format!("did not end within {} s", time.as_secs());
-    let until = Instant::now() + time;
-    let stdout = child.stdout.take().ok_or("has no standard output")?;
-    let (sender, receiver) = mpsc::sync_channel(1);
-    // The thread ends with the pipe; it may outlive a child that left one of its own behind.
-    std::thread::spawn(move || sender.send(bounded(stdout)));
-    let output = receiver.recv_timeout(time).map_err(|_| late())?;
-    let output = output.map_err(|error| format!("cannot be read: {error}"))?;
-    if output.len() > KEYRING_BYTES_MAX {
-        return Err(format!("wrote more than {KEYRING_BYTES_MAX} bytes"));
-    }
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(output),
-            Ok(Some(status)) => return Err(format!("failed: {status}")),
-            Ok(None) if Instant::now() < until => std::thread::sleep(COMMAND_POLL),
-            Ok(None) => return Err(late()),
-            Err(error) => return Err(format!("cannot be waited for: {error}")),
-        }
-    }
-}
-
-/// Reads at most one byte more than a keyring may have, into memory that does not move.
-fn bounded(reader: impl Read) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    let most = KEYRING_BYTES_MAX + 1;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 32));
-    reader.take(most as u64).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn read(bytes: &[u8], what: &str) -> Result<Keyring> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| Error::key(format!("{what} is not the text of a keyring")))?;
     Keyring::parse(text).map_err(|error| Error::key(format!("{what}: {error}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_that_hangs_is_given_up() {
-        // With its output open, and with its output closed.
-        for script in ["exec sleep 60", "exec >&-; exec sleep 60"] {
-            let start = Instant::now();
-            let mut child = Command::new("sh")
-                .args(["-c", script])
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("runs");
-            let fault = output(&mut child, Duration::from_millis(50)).expect_err("hangs");
-            child.kill().expect("killed");
-            child.wait().expect("reaped");
-            assert!(fault.contains("did not end within"), "{fault}");
-            assert!(start.elapsed() < Duration::from_secs(30));
-        }
-    }
 }

@@ -224,7 +224,9 @@ pub(super) async fn check_keys(broker: Arc<Inner>, checks: Vec<(u32, [u8; 8])>) 
     let key = namespace_key(&broker.options.namespace, "keys");
     let mut read = Cmd::new();
     read.arg("HMGET").arg(&key);
-    checks.iter().for_each(|(id, _)| drop(read.arg(*id)));
+    for (id, _) in &checks {
+        read.arg(*id);
+    }
     let mut new = Vec::new();
     for ((id, proof), seen) in
         checks.iter().zip(reply::array(broker.io.link.call(&read).await?)?)

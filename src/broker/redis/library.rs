@@ -114,7 +114,7 @@ impl Library {
             }
             Err(fault) if fault.class == Class::Denied => Err(Fault::new(
                 Class::Undeployed,
-                Error::refused(
+                Error::undeployed(
                     "the functions of oncue are not in Redis and this user may not load them; run \
                      `oncue deploy` as a user who may",
                 ),

@@ -4,14 +4,14 @@
 //! what is to be done on a connection before anything else may use it is its [`Greeting`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, Value};
+use redis::{Cmd, Pipeline, Value};
 use tokio::sync::watch;
 
-use super::fault::Fault;
+pub(super) use super::conn::Conn;
+use super::fault::{Class, Fault};
+use super::keeper::{Keeper, State};
 use super::options::Options;
 use crate::error::Error;
 
@@ -33,22 +33,6 @@ pub(super) enum LinkEvent {
     Subscribed,
 }
 
-/// Carries commands on one connection: what a greeting gets.
-#[derive(Clone)]
-pub(super) struct Conn(MultiplexedConnection);
-
-impl Conn {
-    pub(super) async fn call(&mut self, cmd: &Cmd) -> Result<Value, Fault> {
-        let value = self.0.send_packed_command(cmd).await?;
-        Ok(value.extract_error()?)
-    }
-
-    /// Sends a pipeline; an atomic one answers the replies of its commands. The first error is the answer.
-    pub(super) async fn pipe(&mut self, pipe: &Pipeline) -> Result<Vec<Value>, Fault> {
-        Ok(pipe.query_async(&mut self.0).await?)
-    }
-}
-
 /// Done on every new connection before anybody else may use it.
 pub(super) type Greeting = Arc<dyn Fn(Conn) -> BoxFuture<'static, Result<(), Fault>> + Send + Sync>;
 
@@ -61,7 +45,8 @@ pub(super) struct Link(Arc<Inner>);
 
 struct Inner {
     options: Arc<Options>,
-    conn: watch::Receiver<Option<Conn>>,
+    state: watch::Receiver<State>,
+    channels: watch::Sender<Vec<String>>,
     keeper: tokio::task::JoinHandle<()>,
 }
 
@@ -74,21 +59,39 @@ impl Drop for Inner {
 impl Link {
     /// Starts to connect. Must be called on the runtime that is to own the connection.
     pub(super) fn open(options: Arc<Options>, greeting: Greeting, on_event: OnEvent) -> Self {
-        let (set, conn) = watch::channel(None);
-        let keeper = tokio::spawn(keep(options.clone(), set, greeting, on_event));
-        Self(Arc::new(Inner { options, conn, keeper }))
+        let (set, state) = watch::channel(State::Down(None));
+        let (channels, wanted) = watch::channel(Vec::new());
+        let keeper =
+            Keeper { options: options.clone(), greeting, on_event, state: set, channels: wanted };
+        let keeper = tokio::spawn(keeper.run());
+        Self(Arc::new(Inner { options, state, channels, keeper }))
     }
 
+    /// A connection that can be used. Waits for one up to the response timeout, unless waiting cannot help.
     async fn conn(&self) -> Result<Conn, Fault> {
-        let mut conn = self.0.conn.clone();
-        let wait = conn.wait_for(Option::is_some);
-        match tokio::time::timeout(self.0.options.response_timeout, wait).await {
-            Ok(Ok(conn)) => Ok(conn.clone().expect("waited for")),
-            _ => Err(Fault::new(
-                super::fault::Class::Ambiguous,
-                Error::unreachable("no connection to Redis"),
-            )),
-        }
+        let mut state = self.0.state.clone();
+        let settled = state.wait_for(|state| match state {
+            State::Up(conn) => !conn.life.has_ended(),
+            State::Down(fault) => fault.as_ref().is_some_and(|fault| !fault.class.passes()),
+        });
+        let found = match tokio::time::timeout(self.0.options.response_timeout, settled).await {
+            Ok(Ok(state)) => match &*state {
+                State::Up(conn) => Some(Ok(conn.clone())),
+                State::Down(fault) => fault.as_ref().map(|fault| Err(fault.replicate())),
+            },
+            Ok(Err(_)) | Err(_) => None,
+        };
+        found.unwrap_or_else(|| Err(self.unreachable()))
+    }
+
+    /// No connection in time, and what the last attempt said.
+    fn unreachable(&self) -> Fault {
+        let text = format!("no connection to Redis at {}", self.0.options.address);
+        let error = match &*self.0.state.borrow() {
+            State::Down(Some(cause)) => Error::unreachable(format!("{text}: {}", cause.error)),
+            _ => Error::unreachable(text),
+        };
+        Fault::new(Class::Ambiguous, error)
     }
 
     /// Sends one command and answers its reply. Waits for a connection up to the response timeout.
@@ -102,27 +105,13 @@ impl Link {
     }
 
     /// Subscribes to a channel, on every connection from now on.
-    pub(super) fn subscribe(&self, _channel: String) {}
-}
-
-async fn keep(
-    options: Arc<Options>,
-    set: watch::Sender<Option<Conn>>,
-    greeting: Greeting,
-    on_event: OnEvent,
-) {
-    loop {
-        let client = redis::Client::open(options.url.as_str()).expect("a URL");
-        let config =
-            AsyncConnectionConfig::new().set_response_timeout(Some(options.response_timeout));
-        if let Ok(conn) = client.get_multiplexed_async_connection_with_config(&config).await {
-            let conn = Conn(conn);
-            if greeting(conn.clone()).await.is_ok() {
-                set.send_replace(Some(conn));
-                on_event(LinkEvent::Up);
-                return std::future::pending().await;
+    pub(super) fn subscribe(&self, channel: String) {
+        self.0.channels.send_if_modified(|channels| {
+            let is_new = !channels.contains(&channel);
+            if is_new {
+                channels.push(channel);
             }
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+            is_new
+        });
     }
 }

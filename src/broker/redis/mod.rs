@@ -4,19 +4,27 @@
 //! verb is one call of a function that runs inside Redis (`lua/`), atomic there; the records of tasks go past
 //! Lua where they can. `keys` is the catalogue of what is stored, `fault` of what replies mean.
 
+mod address;
 mod clock;
+mod cluster;
+mod conn;
+mod credentials;
 mod dequeue;
+mod dial;
 mod enqueue;
 mod fault;
 mod inspect;
 mod io;
+mod keeper;
 mod keys;
 mod lease;
 mod library;
 mod link;
 mod options;
 mod reply;
+mod sentinel;
 mod settle;
+mod tls;
 mod wake;
 
 use std::collections::HashSet;
@@ -26,6 +34,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 
+pub use credentials::{CommandPassword, CredentialSource, Credentials, EnvPassword, FilePassword};
 pub use options::Options;
 
 use self::clock::ServerClock;

@@ -1,0 +1,189 @@
+//! A cluster: the library keeps the map of slots and the connections to the nodes; redirections are followed
+//! here.
+//!
+//! The library would follow them itself, but by the same setting it would also repeat what was cut off, and a
+//! repeated dequeue claims twice. So it repeats nothing, and here only what a node refused to run is sent on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
+use redis::{Arg, Cmd, Pipeline, ProtocolVersion, RedisError, ServerErrorKind, Value};
+
+use super::address::Host;
+use super::conn::{Life, one};
+use super::dial::{CONNECT_TIME_MAX, Dial, socket};
+use super::fault::{Class, Fault};
+use crate::error::Error;
+
+/// Most redirections of one call.
+const HOPS_MAX: usize = 5;
+/// How long the library may take to learn where a slot went.
+const MAP_TIME: Duration = Duration::from_millis(50);
+/// Most commands on their way to one node at once.
+const WINDOW: usize = 256;
+
+/// Connects to all nodes, by those named.
+pub(super) async fn connect(
+    nodes: &[Host],
+    dial: &Dial,
+    listener: impl redis::aio::AsyncPushSender,
+) -> Result<ClusterConnection, Fault> {
+    let infos = nodes.iter().map(|node| dial.info(node)).collect::<Result<Vec<_>, _>>()?;
+    let mut builder = ClusterClientBuilder::new(infos)
+        .use_protocol(ProtocolVersion::RESP3)
+        .connection_timeout(CONNECT_TIME_MAX)
+        .response_timeout(dial.response_timeout)
+        .overall_response_timeout(Some(dial.response_timeout))
+        .connection_concurrency_limit(WINDOW)
+        .tcp_settings(socket())
+        .retries(0)
+        .push_sender(listener);
+    if let Some(tls) = &dial.tls {
+        builder = builder.certs(tls.clone());
+    }
+    let connecting = async { builder.build()?.get_async_connection().await };
+    match tokio::time::timeout(CONNECT_TIME_MAX * 2, connecting).await {
+        Ok(connection) => Ok(connection?),
+        Err(_) => {
+            Err(Fault::new(Class::Ambiguous, Error::unreachable("the cluster does not answer")))
+        }
+    }
+}
+
+/// Where a node sends us for a slot.
+struct Redirection {
+    ask: bool,
+    node: SingleNodeRoutingInfo,
+}
+
+/// Reads a `MOVED` or `ASK`: of a single command, or what made a transaction abort.
+fn redirection(error: &RedisError) -> Option<Redirection> {
+    let first =
+        error.clone().into_server_errors().and_then(|all| all.first().map(|(_, e)| e.clone()));
+    let error = first.map_or_else(|| error.clone(), RedisError::from);
+    let ask = error.kind() == ServerErrorKind::Ask.into();
+    let (address, _) = error.redirect_node()?;
+    let (host, port) = address.rsplit_once(':')?;
+    let host = host.trim_matches(['[', ']']).to_owned();
+    let node = SingleNodeRoutingInfo::ByAddress { host, port: port.parse().ok()? };
+    Some(Redirection { ask, node })
+}
+
+pub(super) async fn call(wire: &mut ClusterConnection, cmd: &Cmd) -> Result<Value, Fault> {
+    let mut reply = extracted(wire.req_packed_command(cmd).await);
+    for _ in 0..HOPS_MAX {
+        let Some(redirection) = reply.as_ref().err().and_then(redirection) else { break };
+        reply = match redirection.ask {
+            true => {
+                // In one piece: between the two another task's command would use up the ASKING.
+                let mut pipe = redis::pipe();
+                pipe.cmd("ASKING").add_command(cmd.clone());
+                let replies = wire.route_pipeline(pipe, 1, 1, redirection.node).await;
+                extracted(replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
+            }
+            false => {
+                let node = RoutingInfo::SingleNode(redirection.node);
+                match extracted(wire.route_command(cmd.clone(), node).await) {
+                    Err(error) if is_unknown_node(&error) => {
+                        tokio::time::sleep(MAP_TIME).await;
+                        extracted(wire.req_packed_command(cmd).await)
+                    }
+                    reply => reply,
+                }
+            }
+        };
+    }
+    let fault = match one(reply) {
+        Err(fault) if fault.class == Class::Undeployed => fault,
+        reply => return reply,
+    };
+    Err(name_node(wire, cmd, fault).await)
+}
+
+fn extracted(reply: Result<Value, RedisError>) -> Result<Value, RedisError> {
+    reply.and_then(Value::extract_error)
+}
+
+fn is_unknown_node(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::ClusterConnectionNotFound
+}
+
+/// Which node lacks our functions, if this user may ask for it.
+async fn name_node(wire: &mut ClusterConnection, fcall: &Cmd, fault: Fault) -> Fault {
+    // FCALL function keys key
+    let Some(Arg::Simple(key)) = fcall.args_iter().nth(3) else { return fault };
+    let route = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+    let nodes = redis::cmd("CLUSTER").arg("NODES").to_owned();
+    let ask = wire.route_command(nodes, RoutingInfo::SingleNode(route));
+    let Ok(nodes) = ask.await.and_then(|nodes| Ok(redis::from_redis_value::<String>(nodes)?))
+    else {
+        return fault;
+    };
+    let myself = nodes.lines().find(|line| line.contains("myself"));
+    match myself.and_then(|line| line.split([' ', '@']).nth(1)) {
+        Some(node) => {
+            Fault::new(fault.class, Error::undeployed(format!("node {node}: {}", fault.error)))
+        }
+        None => fault,
+    }
+}
+
+pub(super) async fn pipe(
+    wire: &mut ClusterConnection,
+    pipe: &Pipeline,
+    life: &Arc<Life>,
+) -> Result<Vec<Value>, Fault> {
+    let mut reply: Result<Vec<Value>, RedisError> = pipe.query_async(wire).await;
+    for _ in 0..HOPS_MAX {
+        let Some(redirection) = reply.as_ref().err().and_then(redirection) else { break };
+        // The library hides which commands of a plain pipeline did run; sent again they would run twice.
+        if !pipe.is_transaction() && pipe.len() > 1 {
+            let error = Error::unreachable("a slot moved in the middle of a pipeline");
+            return Err(Fault::new(Class::Ambiguous, error));
+        }
+        // The library does not learn from a transaction that a slot moved; a new connection does.
+        if !redirection.ask {
+            life.end(Fault::new(
+                Class::Failover,
+                Error::unreachable("a slot of the cluster moved"),
+            ));
+        }
+        reply = redirected(wire, pipe, redirection).await;
+    }
+    Ok(reply?)
+}
+
+/// Sends a pipeline to the node it was sent on to, in one piece.
+async fn redirected(
+    wire: &mut ClusterConnection,
+    pipe: &Pipeline,
+    redirection: Redirection,
+) -> Result<Vec<Value>, RedisError> {
+    let (mut whole, atomic) = (redis::pipe(), pipe.is_transaction());
+    if redirection.ask {
+        whole.cmd("ASKING");
+    }
+    if atomic {
+        whole.cmd("MULTI");
+    }
+    for cmd in pipe.cmd_iter() {
+        whole.add_command(cmd.clone());
+    }
+    if atomic {
+        whole.cmd("EXEC");
+    }
+    let kept = if atomic { 1 } else { pipe.len() };
+    let skipped = whole.len() - kept;
+    let mut replies = wire.route_pipeline(whole, skipped, kept, redirection.node).await?;
+    if atomic {
+        replies = match extracted(Ok(replies.pop().unwrap_or(Value::Nil)))? {
+            Value::Array(replies) => replies,
+            _ => Vec::new(),
+        };
+    }
+    replies.into_iter().map(Value::extract_error).collect()
+}
