@@ -1,17 +1,21 @@
-//! Redis as tests want it: real servers, started in milliseconds and ended with their test, and a proxy that
-//! breaks the way to one.
+//! Redis as tests want it: real servers alone, under Sentinels and in a cluster, started in milliseconds and
+//! ended with their test; and two things that are no server: a proxy that breaks the way to one, and a stub
+//! that answers what it was told to.
 //!
 //! Not here: anything of oncue. What is tested with these stands beside them.
 
 #![allow(dead_code, reason = "a harness offers more than the tests of one day ask for")]
 
 mod background;
+pub mod cluster;
 pub mod frame;
 mod ports;
 mod process;
 pub mod proxy;
+pub mod sentinel;
 pub mod server;
 pub mod setup;
+pub mod stub;
 #[cfg(test)]
 mod tests;
 pub mod tls;

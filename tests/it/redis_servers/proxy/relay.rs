@@ -271,17 +271,17 @@ impl Line {
         tokio::time::sleep(now.delay).await;
         let cut = self.control.plan(|plan| plan.spend(way, bytes.len()));
         let length = cut.unwrap_or(bytes.len());
+        // Counted first: who gets the bytes may look at the counts at once.
+        self.control.count(|counts| {
+            counts.cut += usize::from(cut.is_some());
+            match way {
+                Way::Requests => counts.request_bytes += length,
+                Way::Replies => counts.reply_bytes += length,
+            }
+        });
         let _ = to.write_all(&bytes[..length]).await;
         let _ = to.flush().await;
-        self.control.count(|counts| match way {
-            Way::Requests => counts.request_bytes += length,
-            Way::Replies => counts.reply_bytes += length,
-        });
-        if cut.is_none() {
-            return Ok(());
-        }
-        self.control.count(|counts| counts.cut += 1);
-        Err(Cut::Closed)
+        if cut.is_some() { Err(Cut::Closed) } else { Ok(()) }
     }
 
     /// Waits until the news of an end may pass.

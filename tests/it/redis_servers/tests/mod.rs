@@ -1,8 +1,11 @@
 //! The harness shown to work, and each fault shown to be one.
 
+mod cluster;
 mod frame;
 mod proxy;
+mod sentinel;
 mod server;
+mod stub;
 mod tls;
 
 use redis::{Client, Connection, RedisResult};

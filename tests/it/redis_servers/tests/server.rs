@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::{ask, connect};
+use crate::redis_servers::process::Process;
 use crate::redis_servers::server::Server;
 use crate::redis_servers::setup::Setup;
 
@@ -103,4 +104,19 @@ fn memory_is_limited() {
 #[should_panic(expected = "the server ended")]
 fn a_server_that_cannot_start_says_so() {
     Setup::default().line("no-such-directive 1").start();
+}
+
+#[test]
+fn a_directory_goes_with_its_server() {
+    let server = Server::start();
+    let socket = server.socket();
+    drop(server);
+    assert!(!socket.parent().expect("a directory").exists());
+}
+
+#[test]
+#[should_panic(expected = "apt-get install -y redis-server")]
+fn a_missing_binary_is_no_reason_to_skip() {
+    let directory = tempfile::tempdir().expect("a directory");
+    Process::spawn_binary("no-such-redis-server", directory.path(), &[]);
 }
