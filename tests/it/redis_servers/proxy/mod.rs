@@ -6,6 +6,7 @@
 //! stalls, cuts and resets work, and whatever counts requests or replies does not.
 
 mod control;
+mod line;
 mod relay;
 
 use std::net::{Ipv4Addr, TcpListener};
