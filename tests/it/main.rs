@@ -25,6 +25,8 @@ mod on_sqlite_file;
 mod on_sqlite_memory;
 #[cfg(feature = "sqlite")]
 mod processes;
+#[cfg(feature = "redis")]
+mod redis_servers;
 #[cfg(feature = "sqlite")]
 mod runtime;
 mod seal;
