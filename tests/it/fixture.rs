@@ -45,7 +45,7 @@ pub fn run<T>(reply: impl Future<Output = T>) -> T {
 /// A broker just opened, with whatever must outlive it.
 pub struct Opened {
     pub broker: Arc<dyn Inspect>,
-    pub guard: Option<tempfile::TempDir>,
+    pub guard: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
 
 /// Opens a fresh broker that reads this clock.
@@ -56,7 +56,7 @@ pub struct Bench {
     pub broker: Arc<dyn Inspect>,
     pub clock: Arc<ManualClock>,
     pub queue: QueueName,
-    _guard: Option<tempfile::TempDir>,
+    _guard: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
 
 impl Bench {

@@ -14,7 +14,7 @@ fn open_file(clock: Arc<ManualClock>) -> Opened {
     let folder = tempfile::tempdir().expect("a folder");
     let options = Options::file(folder.path().join("tasks.db")).clock(clock);
     let broker = SqliteBroker::open(options).expect("a broker");
-    Opened { broker: Arc::new(broker), guard: Some(folder) }
+    Opened { broker: Arc::new(broker), guard: Some(Box::new(folder)) }
 }
 
 fn open() -> Bench {

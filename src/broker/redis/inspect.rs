@@ -228,9 +228,7 @@ pub(super) async fn check_keys(broker: Arc<Inner>, checks: Vec<(u32, [u8; 8])>) 
         read.arg(*id);
     }
     let mut new = Vec::new();
-    for ((id, proof), seen) in
-        checks.iter().zip(reply::array(broker.io.link.call(&read).await?)?)
-    {
+    for ((id, proof), seen) in checks.iter().zip(reply::array(broker.io.link.call(&read).await?)?) {
         match reply::maybe_bytes(seen)? {
             Some(seen) if seen != proof => return Err(wrong_key(*id)),
             Some(_) => {}

@@ -68,9 +68,8 @@ pub(super) const NAMESPACE_KEYS: &[Key] = &[
 ];
 
 /// Names that later versions use, so that none of ours takes them.
-pub(super) const RESERVED: &[&str] = &[
-    "ov", "cn", "u:*", "g:*", "n", "gh", "wd:*", "o", "rl:*", "hw", "ix:*", "ev", "jb", "cr",
-];
+pub(super) const RESERVED: &[&str] =
+    &["ov", "cn", "u:*", "g:*", "n", "gh", "wd:*", "o", "rl:*", "hw", "ix:*", "ev", "jb", "cr"];
 
 /// The keys of one queue.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -60,7 +60,8 @@ impl Library {
             body.push_str(part);
             body.push('\n');
         }
-        let digest = data_encoding::HEXLOWER.encode(&digest(&SHA256, body.as_bytes()).as_ref()[..8]);
+        let digest =
+            data_encoding::HEXLOWER.encode(&digest(&SHA256, body.as_bytes()).as_ref()[..8]);
         let text = format!("#!lua name={name}\nlocal DIGEST = '{digest}'\n{body}{PROBE}");
         Self { prefix, digest, text }
     }
@@ -96,7 +97,9 @@ impl Library {
         probe.arg("FCALL_RO").arg(self.function("probe")).arg(0);
         let found = match conn.call(&probe).await {
             Ok(Value::Array(reply)) => match reply.get(1) {
-                Some(Value::BulkString(digest)) if digest == self.digest.as_bytes() => return Ok(()),
+                Some(Value::BulkString(digest)) if digest == self.digest.as_bytes() => {
+                    return Ok(());
+                }
                 _ => true,
             },
             Ok(_) => true,

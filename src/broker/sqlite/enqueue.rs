@@ -7,9 +7,7 @@ use super::place::Place;
 use super::task::{REMEMBER, kind_number, ms};
 use super::txn::{Txn, mutant};
 use crate::broker::check;
-use crate::broker::{
-    BATCH_MEMORY, Batch, Enqueued, NewTask, Ticket, Wake,
-};
+use crate::broker::{BATCH_MEMORY, Batch, Enqueued, NewTask, Ticket, Wake};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::state::State;

@@ -17,7 +17,6 @@ use super::txn::{Txn, mutant};
 use crate::broker::{Cause, Claim, SESSION_MEMORY, Sweep};
 use crate::clock::Timestamp;
 
-
 /// Most sessions one call kills.
 const KILL_MAX: usize = 500;
 /// A tick is written down once the one before is older than this part of the gap. In between it is known

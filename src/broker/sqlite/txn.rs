@@ -81,7 +81,6 @@ impl Tally {
     }
 }
 
-
 /// See the head of this file.
 pub(super) struct Txn<'c> {
     pub(super) conn: &'c Connection,

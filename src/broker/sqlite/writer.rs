@@ -18,8 +18,8 @@ use super::fault::{Halt, Step, explain};
 use super::file::Anchor;
 use super::precedence::Precedence;
 use super::txn::{Desk, Txn};
-use crate::broker::marks::Marks;
 use crate::broker::Reply;
+use crate::broker::marks::Marks;
 use crate::error::{Error, Result};
 
 /// Commands that wait for the writer; more wait in their callers.
