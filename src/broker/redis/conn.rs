@@ -117,11 +117,16 @@ impl Conn {
 
     /// Sends a command and answers its reply; an error reply is the fault.
     pub(super) async fn call(&mut self, cmd: &Cmd) -> Result<Value, Fault> {
-        let result = match &mut self.wire {
+        let result = self.ask(cmd).await;
+        self.judge(result)
+    }
+
+    /// The same, whatever the answer says of the connection: for questions whose answer may well be no.
+    pub(super) async fn ask(&mut self, cmd: &Cmd) -> Result<Value, Fault> {
+        match &mut self.wire {
             Wire::One(wire) => one(wire.send_packed_command(cmd).await),
             Wire::Cluster(wire) => cluster::call(wire, cmd).await,
-        };
-        self.judge(result)
+        }
     }
 
     /// Sends a pipeline; an atomic one answers the replies of its commands. The first error is the answer: of a

@@ -25,7 +25,7 @@ pub(super) fn lane_name(lane: Lane) -> &'static str {
 /// Claims tasks.
 pub(super) async fn dequeue(broker: Arc<Inner>, ask: Ask) -> Result<Vec<Claim>> {
     let keys = broker.keys(&ask.session.queue);
-    broker.interest.follow(&broker.io.link, &keys, Wake::Ready);
+    broker.interest.follow(&broker.beats.link, &keys, Wake::Ready);
     let mut call = broker.library.call("dequeue", &keys.records());
     call.arg(&ask.session.id.0[..]).arg(ms(ask.lease)).arg(ask.max).arg(lane_name(ask.lane));
     call.arg(RECORDS_ALONG);

@@ -123,7 +123,7 @@ async fn fly(broker: Arc<Inner>, queue: QueueName) {
 async fn send(broker: &Inner, queue: &QueueName, batches: &[&Batch]) -> Result<Vec<Enqueued>> {
     let keys = broker.keys(queue);
     broker.register(queue).await?;
-    broker.interest.touch(&broker.io.link, &keys);
+    broker.interest.touch(&broker.beats.link, &keys);
     let tasks = batches.iter().map(|batch| batch.tasks.len()).sum();
     let (call, plain) = call(broker, &keys.records(), batches);
     let flags = if plain.is_empty() {

@@ -70,7 +70,7 @@ pub(super) async fn show(
     id: TaskId,
 ) -> Result<Option<TaskView>> {
     let keys = broker.keys(&queue);
-    broker.interest.touch(&broker.io.link, &keys);
+    broker.interest.touch(&broker.beats.link, &keys);
     let mut fetch = Cmd::new();
     fetch.arg("HGET").arg(keys.records()).arg(&id.as_bytes()[..]);
     let Some(record) = reply::maybe_bytes(broker.io.link.call(&fetch).await?)? else {

@@ -1,6 +1,6 @@
 //! Sessions and leases: retire, beat, reclaim; and advance, the other thing time does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ pub(super) async fn retire(
 /// Extends leases, queue by queue.
 pub(super) async fn beat(broker: Arc<Inner>, beat: Beat) -> Result<Beaten> {
     let mut queues: HashMap<QueueName, Vec<SessionId>> = HashMap::new();
-    for session in beat.sessions {
-        queues.entry(session.queue).or_default().push(session.id);
+    for session in &beat.sessions {
+        queues.entry(session.queue.clone()).or_default().push(session.id);
     }
     let calls = queues.into_iter().map(|(queue, sessions)| {
         let broker = broker.clone();
@@ -51,8 +51,10 @@ pub(super) async fn beat(broker: Arc<Inner>, beat: Beat) -> Result<Beaten> {
             ids.collect::<Result<Vec<_>, _>>().map_err(|_| Error::corrupt("half a session"))
         }
     });
-    let lost = futures::future::try_join_all(calls).await?;
-    Ok(Beaten::lost(lost.into_iter().flatten().collect()))
+    let lost: HashSet<_> =
+        futures::future::try_join_all(calls).await?.into_iter().flatten().collect();
+    let ids = beat.sessions.iter().map(|session| session.id);
+    Ok(Beaten::lost(ids.filter(|id| lost.contains(id)).collect()))
 }
 
 /// Moves what is due.
@@ -62,7 +64,7 @@ pub(super) async fn advance(
     limit: usize,
 ) -> Result<Advanced> {
     let keys = broker.keys(&queue);
-    broker.interest.follow(&broker.io.link, &keys, Wake::Due);
+    broker.interest.follow(&broker.beats.link, &keys, Wake::Due);
     let mut call = broker.library.call("advance", &keys.records());
     call.arg(limit);
     broker.stamp(&mut call);

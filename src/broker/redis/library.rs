@@ -95,7 +95,7 @@ impl Library {
     pub(super) async fn ensure(&self, conn: &mut Conn) -> Result<(), Fault> {
         let mut probe = Cmd::new();
         probe.arg("FCALL_RO").arg(self.function("probe")).arg(0);
-        let found = match conn.call(&probe).await {
+        let found = match conn.ask(&probe).await {
             Ok(Value::Array(reply)) => match reply.get(1) {
                 Some(Value::BulkString(digest)) if digest == self.digest.as_bytes() => {
                     return Ok(());

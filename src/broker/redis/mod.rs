@@ -67,6 +67,8 @@ struct Inner {
     /// Queues that are in the registry.
     registered: Mutex<HashSet<QueueName>>,
     io: Io,
+    /// Carries beats, and listens: a connection that publishes within a transaction must not, for Redis 7.0
+    /// puts the message into the middle of the reply.
     beats: Io,
 }
 
@@ -105,8 +107,8 @@ impl RedisBroker {
         let greeting = greeting(library.clone(), clock.clone());
         let heard = marks.clone();
         let hear: link::OnEvent = Arc::new(move |event| wake::hear(&heard, &event));
-        let io = Io::start("oncue-redis", options.clone(), greeting.clone(), hear)?;
-        let beats = Io::start("oncue-beats", options.clone(), greeting, Arc::new(|_| {}))?;
+        let io = Io::start("oncue-redis", options.clone(), greeting.clone(), hear.clone())?;
+        let beats = Io::start("oncue-beats", options.clone(), greeting, hear)?;
         let inner = Inner {
             options,
             library,
@@ -238,7 +240,7 @@ impl Broker for RedisBroker {
 
     fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
         if wake == Wake::Settled {
-            self.0.interest.want_ends(&self.0.io.link);
+            self.0.interest.want_ends(&self.0.beats.link);
         }
         wake::wait(&self.0.marks, wake, seen)
     }

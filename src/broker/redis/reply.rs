@@ -2,29 +2,36 @@
 
 use redis::Value;
 
+use super::fault::Fault;
 use crate::error::{Error, Result};
 
-fn odd(what: &str) -> Error {
-    Error::corrupt(format!("Redis answered something else than {what}; are the functions ours?"))
+/// What else than `what` it is. Within a transaction a refusal is one of the replies.
+fn odd(what: &str, found: Value) -> Error {
+    match found {
+        Value::ServerError(error) => Fault::from(error).into(),
+        _ => Error::corrupt(format!(
+            "Redis answered something else than {what}; are the functions ours?"
+        )),
+    }
 }
 
 pub(super) fn array(value: Value) -> Result<Vec<Value>> {
     match value {
         Value::Array(values) | Value::Set(values) => Ok(values),
-        _ => Err(odd("a list")),
+        found => Err(odd("a list", found)),
     }
 }
 
 /// The parts of a reply of known length.
 pub(super) fn parts<const N: usize>(value: Value) -> Result<[Value; N]> {
-    array(value)?.try_into().map_err(|_| odd("a list of that length"))
+    array(value)?.try_into().map_err(|_| odd("a list of that length", Value::Nil))
 }
 
 pub(super) fn bytes(value: Value) -> Result<Vec<u8>> {
     match value {
         Value::BulkString(bytes) => Ok(bytes),
         Value::SimpleString(text) => Ok(text.into_bytes()),
-        _ => Err(odd("a string")),
+        found => Err(odd("a string", found)),
     }
 }
 
@@ -41,10 +48,10 @@ pub(super) fn integer(value: &Value) -> Result<i64> {
         Value::Int(number) => Ok(*number),
         Value::Double(number) => Ok(*number as i64),
         Value::BulkString(text) => {
-            let text = std::str::from_utf8(text).map_err(|_| odd("a number"))?;
-            text.parse::<f64>().map(|number| number as i64).map_err(|_| odd("a number"))
+            let text = std::str::from_utf8(text).map_err(|_| odd("a number", Value::Nil))?;
+            text.parse::<f64>().map(|number| number as i64).map_err(|_| odd("a number", Value::Nil))
         }
-        _ => Err(odd("a number")),
+        found => Err(odd("a number", found.clone())),
     }
 }
 

@@ -80,9 +80,9 @@ impl Server {
     pub fn url(&self) -> String {
         let password = self.setup.known_password();
         match (self.port, password) {
-            (None, None) => format!("redis+unix://{}", self.socket().display()),
+            (None, None) => format!("unix://{}", self.socket().display()),
             (None, Some(password)) => {
-                format!("redis+unix://{}?pass={password}", self.socket().display())
+                format!("unix://{}?password={password}", self.socket().display())
             }
             (Some(_), None) => format!("{}://{}/0", self.scheme(), self.address()),
             (Some(_), Some(password)) => {
@@ -95,7 +95,7 @@ impl Server {
     pub fn url_as(&self, user: &str, password: &str) -> String {
         match self.port {
             None => {
-                format!("redis+unix://{}?user={user}&pass={password}", self.socket().display())
+                format!("unix://{}?user={user}&password={password}", self.socket().display())
             }
             Some(_) => format!("{}://{user}:{password}@{}/0", self.scheme(), self.address()),
         }
