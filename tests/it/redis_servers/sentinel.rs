@@ -7,6 +7,10 @@ use super::until;
 /// How the Sentinels call the primary.
 pub const NAME: &str = "mymaster";
 
+/// How long each Sentinel waits for a sign of life. Three that find the primary dead at once each vote for
+/// themselves, and try again much later; of two the vote of the third makes one the leader.
+const DOWN_AFTER_MS: [u16; 3] = [500, 500, 2_000];
+
 /// The deployment. All of it ends with its value.
 pub struct Sentinels {
     /// The servers, of which one is the primary at a time; the first one is at the beginning.
@@ -36,13 +40,17 @@ impl Sentinels {
             .tcp()
             .sentinel()
             .line(&format!("sentinel monitor {NAME} {at} 2"))
-            .line(&format!("sentinel down-after-milliseconds {NAME} 500"))
-            .line(&format!("sentinel failover-timeout {NAME} 3000"));
-        let sentinels = [(); 3].map(|()| sentinel.clone().start());
+            .line(&format!("sentinel failover-timeout {NAME} 2000"));
+        let sentinels = DOWN_AFTER_MS.map(|time| {
+            let line = format!("sentinel down-after-milliseconds {NAME} {time}");
+            sentinel.clone().line(&line).start()
+        });
         for sentinel in &sentinels {
             // They find each other and the replica by asking; by default they ask once in ten seconds.
             sentinel.cli(&["SENTINEL", "DEBUG", "info-period", "200", "publish-period", "100"]);
-            sentinel.cli(&["SENTINEL", "DEBUG", "ping-period", "100", "ask-period", "100"]);
+            // What a leader knows of a replica is good for five pings; it asks once a second, and finds none good
+            // to take over if that is too rare.
+            sentinel.cli(&["SENTINEL", "DEBUG", "ping-period", "400", "ask-period", "100"]);
         }
         let all = Self { servers: [primary, replica], sentinels };
         all.settle();
