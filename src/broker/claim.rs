@@ -154,9 +154,9 @@ impl Claim {
 /// What a Scheduler takes over.
 #[derive(Clone, Debug)]
 pub struct Sweep {
-    /// The sweep session, of the caller's own; it settles what was taken over.
+    /// The sweep session, of the caller's own; it settles what was taken over, and is not opened for nothing.
     pub session: Session,
-    /// How long the sweep session lives.
+    /// How long the sweep session lives, if it is opened.
     pub lease: Duration,
     /// How many claims at most; up to [`SWEEP_MAX`](super::SWEEP_MAX).
     pub max: usize,

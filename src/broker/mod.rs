@@ -95,6 +95,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Kills expired sessions and takes over up to [`SWEEP_MAX`] of their claims, and of the pending
     /// tasks nobody took for the whole grace, into a sweep session of the caller's, to be settled there.
+    /// A session that may not claim [`is_fenced`](crate::Error::is_fenced); a new one is opened only if
+    /// something is taken over.
     fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>>;
 
     /// Extends the lease of every session named and answers which of them are gone. Never waits behind

@@ -1,7 +1,8 @@
 //! Reclaim: kills sessions that expired and takes over what they held, and what nobody takes.
 //!
 //! An outage or a jump of the clock is not a death: after a gap in the ticks of all sweepers nothing is
-//! killed for another gap's length. If there is nothing to do it only reads.
+//! killed for another gap's length. If there is nothing to do it only reads, and a sweep that takes nothing
+//! leaves no session behind.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -33,10 +34,14 @@ pub(super) const HELD: &str =
 
 /// Takes over claims. Outside a transaction it answers only if there is nothing to write.
 pub(super) fn reclaim(tx: &mut Txn<'_>, sweep: &Sweep) -> Step<Option<Vec<Claim>>> {
-    let Some(session) = session::enter(tx, &sweep.session, sweep.lease)? else { return Ok(None) };
-    let queue = tx.queue_or_new(&sweep.session.queue)?;
+    let own = session::claimer(tx, &sweep.session)?;
+    let queue = match tx.queue(&sweep.session.queue)? {
+        None if !tx.is_writing() => return Ok(None),
+        None => tx.queue_or_new(&sweep.session.queue)?,
+        Some(queue) => queue,
+    };
     let tick = Tick::read(tx, queue, sweep.gap)?;
-    let expired = if tick.guards(tx) { Vec::new() } else { expired(tx, queue, session)? };
+    let expired = if tick.guards(tx) { Vec::new() } else { expired(tx, queue, own)? };
     let known: HashSet<i64> = sweep.known.iter().map(|kind| kind_number(*kind)).collect();
     let cutoff = Timestamp(tx.now().0.saturating_sub(Timestamp(0).plus(sweep.grace).0));
     if !tx.is_writing() {
@@ -54,14 +59,20 @@ pub(super) fn reclaim(tx: &mut Txn<'_>, sweep: &Sweep) -> Step<Option<Vec<Claim>
     for row in expired {
         session::set(tx, row, Status::Dead, until)?;
     }
-    let mut taken = take_over(tx, queue, session, sweep.max, until)?;
-    let room = sweep.max - taken.len();
-    let refused = line::overdue(tx, queue, &known, cutoff, room)?;
+    let lost = lost(tx, queue, sweep.max, until)?;
+    let refused = line::overdue(tx, queue, &known, cutoff, sweep.max - lost.len())?;
+    if lost.is_empty() && refused.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let Some(session) = session::enter(tx, &sweep.session, sweep.lease)? else { return Ok(None) };
+    let mut taken = hold(tx, &lost, queue, session, Cause::Lost)?;
     taken.extend(hold(tx, &refused, queue, session, Cause::Refused)?);
     Ok(Some(taken))
 }
 
-fn expired(tx: &Txn<'_>, queue: i64, own: i64) -> Step<Vec<i64>> {
+/// Sessions whose lease is over, but for the sweeper's own. No row has the number 0.
+fn expired(tx: &Txn<'_>, queue: i64, own: Option<i64>) -> Step<Vec<i64>> {
+    let own = own.unwrap_or(0);
     let horizon = if mutant!(tx, ReclaimAlive) { i64::MAX } else { ms(tx.now()) };
     let mut query = tx.conn.prepare_cached(EXPIRED)?;
     let rows = query.query_map([queue, horizon, own], |row| row.get(0))?;
@@ -74,14 +85,8 @@ fn dead(tx: &Txn<'_>, queue: i64, limit: usize) -> Step<Vec<i64>> {
     Ok(rows.take(limit).collect::<Result<_, _>>()?)
 }
 
-/// What dead sessions held becomes the sweeper's; those that hold nothing more are buried.
-fn take_over(
-    tx: &mut Txn<'_>,
-    queue: i64,
-    session: i64,
-    max: usize,
-    until: Timestamp,
-) -> Step<Vec<Claim>> {
+/// What dead sessions hold and the sweeper is to take; those that then hold nothing more are buried.
+fn lost(tx: &Txn<'_>, queue: i64, max: usize, until: Timestamp) -> Step<Vec<i64>> {
     let mut all = Vec::new();
     for row in dead(tx, queue, KILL_MAX)? {
         let room = max - all.len();
@@ -89,7 +94,7 @@ fn take_over(
         // One more than there is room for tells whether some are left.
         let held: Vec<i64> =
             held.query_map([row], |row| row.get(0))?.take(room + 1).collect::<Result<_, _>>()?;
-        all.extend(hold(tx, &held[..held.len().min(room)], queue, session, Cause::Lost)?);
+        all.extend(&held[..held.len().min(room)]);
         if held.len() <= room {
             session::set(tx, row, Status::Buried, until)?;
         }

@@ -67,12 +67,8 @@ pub(super) fn find(tx: &mut Txn<'_>, session: &Session) -> Step<Option<Known>> {
     }
 }
 
-/// The row of a session that may claim. One that is not known is opened, or none outside a transaction.
-pub(super) fn enter(
-    tx: &mut Txn<'_>,
-    session: &Session,
-    lease: std::time::Duration,
-) -> Step<Option<i64>> {
+/// The row of a session that may claim; none if it is not known yet.
+pub(super) fn claimer(tx: &mut Txn<'_>, session: &Session) -> Step<Option<i64>> {
     let reopen = mutant!(tx, ReopenRetired);
     match find(tx, session)? {
         Some(Known { status, .. }) if status.is_dead() => {
@@ -85,12 +81,22 @@ pub(super) fn enter(
         Some(known) if known.expires <= tx.now() => {
             Err(Error::fenced("the lease of this session ran out; claim under a new one").into())
         }
-        Some(known) => Ok(Some(known.row)),
-        None if !tx.is_writing() => Ok(None),
-        None => {
+        known => Ok(known.map(|known| known.row)),
+    }
+}
+
+/// The same; one that is not known is opened, or none outside a transaction.
+pub(super) fn enter(
+    tx: &mut Txn<'_>,
+    session: &Session,
+    lease: std::time::Duration,
+) -> Step<Option<i64>> {
+    match claimer(tx, session)? {
+        None if tx.is_writing() => {
             let expires = tx.now().plus(lease);
             insert(tx, session, Status::Open, expires).map(Some)
         }
+        known => Ok(known),
     }
 }
 

@@ -225,6 +225,28 @@ fn the_known_claims_of_a_retired_session_are_no_orphans() {
 }
 
 #[test]
+fn a_sweep_that_takes_nothing_leaves_no_session_behind() {
+    let bench = open();
+    let (first, none) = bench.take_over();
+    assert_eq!(ids(&none), []);
+    assert_eq!(bench.beat(&[&first]), [first.id], "the queue was new");
+    bench.put(tasks(1));
+    bench.take_all();
+    bench.warm_up_sweeps();
+    let (busy, taken) = bench.take_over();
+    let (idle, none) = bench.take_over();
+    assert_eq!((taken.len(), none.len()), (1, 0));
+    assert_eq!(bench.beat(&[&idle, &busy]), [idle.id], "one that took something is there");
+    let astray = vec![Settlement::new(taken[0].ticket, Order::Drop)];
+    assert!(refusal(bench.broker.settle(idle.clone(), astray)).is_fenced());
+    // Whoever found nothing may look again under the same name, and is opened when there is something.
+    bench.pass(LEASE + SECOND);
+    let again = bench.reclaim(&idle);
+    assert_eq!((ids(&again), bench.beat(&[&idle])), (ids(&taken), vec![]));
+    bench.end(&idle, &again[0], complete());
+}
+
+#[test]
 fn a_retired_session_takes_nothing_over() {
     let bench = open();
     bench.put(tasks(1));

@@ -135,7 +135,9 @@ impl Book {
                 picks.to_vec()
             }
         };
-        self.open(sweep.session.id, sweep.lease);
+        if !picks.is_empty() {
+            self.open(sweep.session.id, sweep.lease);
+        }
         picks.into_iter().map(|(id, cause)| self.hand_out(id, sweep.session.id, cause)).collect()
     }
 }

@@ -237,7 +237,7 @@ impl Run {
         let choice: Option<Vec<_>> =
             theirs.as_ref().ok().map(|claims| claims.iter().map(pick).collect());
         let ours = self.book(|book| book.reclaim_as(&sweep, choice.as_deref()));
-        // A sweep that takes nothing need not open its session: nobody asks about it again.
+        // A sweep that takes nothing opens no session: nobody asks about it again.
         if theirs.as_ref().is_ok_and(|claims| !claims.is_empty()) {
             self.sessions.push(session);
         }
