@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -54,7 +54,8 @@ impl Handle {
     }
 
     /// Waits for the task to end and opens its result: `handle.result::<T>().await`, with
-    /// [`timeout`](ResultOf::timeout) if need be. Needs a retention on the task.
+    /// [`timeout`](ResultOf::timeout) if need be. Needs a retention on the task. In a tokio runtime that one's
+    /// timers are used.
     ///
     /// # Errors
     /// A task that was archived, or is gone without retention, [`is_no_result`](Error::is_no_result).
@@ -64,8 +65,9 @@ impl Handle {
 
     async fn wait<T: DeserializeOwned>(self) -> Result<T> {
         let broker = &self.client.0.broker;
-        let mut mark = broker.wait(Wake::Settled, None).await?;
+        let mut pace = Pace::new();
         loop {
+            let mark = broker.wait(Wake::Settled, None).await?;
             let Some(view) = broker.show(self.queue.clone(), self.id).await? else {
                 return Err(Error::no_result(format!(
                     "task {} is gone: completed without retention, or never enqueued; set `RETENTION`",
@@ -75,8 +77,9 @@ impl Handle {
             match view.state {
                 State::Completed => return self.open(&view),
                 State::Archived => return Err(self.archived(&view)),
-                _ => mark = broker.wait(Wake::Settled, Some(mark)).await?,
-            }
+                _ => broker.wait(Wake::Settled, Some(mark)).await?,
+            };
+            pace.keep().await;
         }
     }
 
@@ -99,6 +102,37 @@ impl Handle {
             Some(message) => error.because(message),
             None => error,
         }
+    }
+}
+
+/// First and longest time between two looks at a task whose end is waited for.
+const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// How often one who waits looks: a wake-up says that some task ended, and among a thousand who wait it is
+/// mostly another's. The first look is at once, then they are further and further apart, until it is quiet.
+struct Pace {
+    looked: Instant,
+    apart: Duration,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { looked: Instant::now(), apart: Duration::ZERO }
+    }
+
+    /// Ends when it is time for the next look. Without a tokio runtime there is no timer, and it is at once.
+    async fn keep(&mut self) {
+        let since = self.looked.elapsed();
+        if since >= LOOK.1 {
+            self.apart = Duration::ZERO;
+        } else if let wait = self.apart.saturating_sub(since)
+            && !wait.is_zero()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            tokio::time::sleep(wait).await;
+        }
+        self.apart = (self.apart * 2).clamp(LOOK.0, LOOK.1);
+        self.looked = Instant::now();
     }
 }
 

@@ -17,8 +17,10 @@ pub const SHUTDOWN: Duration = Duration::from_secs(25);
 pub const STOP_NOTICE: Duration = Duration::from_secs(5);
 /// How long a task of a kind nobody knows stays pending before it is archived.
 pub const UNKNOWN_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// Poll of the broker when no wake-up comes.
+/// Poll where no wake-up tells: of expired leases, and of a broker that cannot say what happened.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
+/// Poll where a wake-up tells: for the one that got lost, which none should.
+pub(crate) const IDLE_POLL: Duration = Duration::from_secs(15);
 /// A session is closed after this long without a claim.
 pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(60);
 /// First and longest wait after the broker failed.

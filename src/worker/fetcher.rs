@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use futures::FutureExt;
@@ -16,7 +16,8 @@ use crate::broker::{Ask, CLAIMS_MAX, Claim, Lane, Wake};
 use crate::event::Event;
 use crate::queue::{KindHash, QueueName};
 
-use super::config::{BACKOFF, POLL, SESSION_IDLE, chance, jittered};
+use super::backoff::Backoff;
+use super::config::{IDLE_POLL, POLL, SESSION_IDLE, jittered};
 use super::job::Job;
 use super::processor::Place;
 use super::slots::{Room, Slots};
@@ -49,7 +50,9 @@ enum Round {
     Full,
     /// Something was there, and more may be.
     More,
-    /// Nothing more to claim; `limited`: of the kinds that have room.
+    /// The broker failed.
+    Failed,
+    /// Nothing more to claim; `limited`: as far as kinds had room.
     Dry { limited: bool },
 }
 
@@ -64,35 +67,29 @@ async fn claim_shared(shared: Arc<Shared>, lane: usize) {
         match desk.round(&lane.order(), lane.strict).await {
             Round::More => {}
             Round::Full => lane.slots.freed().await,
-            Round::Dry { limited } => {
-                desk.close_idle();
-                tokio::select! {
-                    () = shared.quiet.cancelled() => {}
-                    () = shared.woken(Wake::Ready, mark) => {}
-                    () = lane.slots.freed(), if limited => {}
-                    () = tokio::time::sleep(jittered(POLL)) => {}
-                }
-            }
+            Round::Failed => desk.backoff.rest(&shared, Wake::Ready, mark).await,
+            Round::Dry { limited } => desk.idle(limited, mark).await,
         }
     }
 }
 
-/// The claims of tasks that must run alone: one at a time, asked for about once a second.
+/// The claims of tasks that must run alone: one at a time, asked for once a second at most.
 async fn claim_alone(shared: Arc<Shared>) {
     let mut desk = Desk::new(shared.clone(), Lane::Alone, shared.alone.clone());
     let mut queues = shared.queues();
     while !shared.quiet.is_cancelled() {
+        let mark = shared.broker.wait(Wake::Ready, None).await.ok();
         let round = desk.round(&queues, false).await;
         // Another queue is first the next time: there is but one slot.
         queues.rotate_left(1);
         match round {
+            Round::More => {}
             Round::Full => shared.alone.freed().await,
-            Round::More | Round::Dry { .. } => {
-                desk.close_idle();
-                tokio::select! {
-                    () = shared.quiet.cancelled() => {}
-                    () = tokio::time::sleep(jittered(POLL)) => {}
-                }
+            Round::Failed => desk.backoff.rest(&shared, Wake::Ready, mark).await,
+            Round::Dry { limited } => {
+                // Whatever becomes pending wakes, and next to none of it is for this lane.
+                tokio::time::sleep(jittered(POLL)).await;
+                desk.idle(limited, mark).await;
             }
         }
     }
@@ -104,12 +101,19 @@ struct Desk {
     lane: Lane,
     slots: Arc<Slots>,
     turns: HashMap<QueueName, (Arc<Turn>, Instant)>,
-    wait: Duration,
+    backoff: Backoff,
+}
+
+/// What came of one claim.
+struct Claimed {
+    count: usize,
+    /// Whether a kind may have more for us, but had no more room.
+    limited: bool,
 }
 
 impl Desk {
     fn new(shared: Arc<Shared>, lane: Lane, slots: Arc<Slots>) -> Self {
-        Self { shared, lane, slots, turns: HashMap::new(), wait: BACKOFF.0 }
+        Self { shared, lane, slots, turns: HashMap::new(), backoff: Backoff::new() }
     }
 
     /// Room for the kinds whose Processors are up; a handler actor takes one task at a time.
@@ -130,10 +134,22 @@ impl Desk {
         place.is_up() && (place.is_idle() || !self.is_replicated(kind))
     }
 
+    /// Nothing to claim: waits until there may be.
+    async fn idle(&mut self, limited: bool, mark: Option<u64>) {
+        self.close_idle();
+        let poll = if limited { POLL } else { IDLE_POLL };
+        tokio::select! {
+            () = self.shared.quiet.cancelled() => {}
+            () = self.shared.woken(Wake::Ready, mark) => {}
+            () = self.slots.freed(), if limited => {}
+            () = tokio::time::sleep(jittered(poll)) => {}
+        }
+    }
+
     /// Asks every queue once, in this order; in a strict lane a later queue only while all before it are
     /// empty.
     async fn round(&mut self, queues: &[QueueName], strict: bool) -> Round {
-        let (mut limited, mut more) = (false, false);
+        let (mut limited, mut more, mut failed) = (false, false, false);
         // The kinds every queue so far was asked for: room that comes up during a strict round is for the
         // first queue of the next.
         let mut asked_for: Option<Vec<KindHash>> = None;
@@ -154,23 +170,28 @@ impl Desk {
             }
             if !room.accept.is_empty() {
                 let asked = room.free;
-                let claimed = self.claim(queue, room).await;
-                if strict && claimed != Some(0) {
-                    return Round::More;
+                match self.claim(queue, room).await {
+                    None if strict => return Round::Failed,
+                    None => failed = true,
+                    Some(claimed) if strict && claimed.count > 0 => return Round::More,
+                    Some(claimed) => {
+                        limited |= claimed.limited;
+                        // All that was asked for came: no wake-up tells of what is left.
+                        more |= claimed.count == asked;
+                    }
                 }
-                // All that was asked for came: no wake-up tells of what is left.
-                more |= claimed == Some(asked);
             }
         }
         match self.slots.free() {
             0 => Round::Full,
+            _ if failed => Round::Failed,
             _ if more => Round::More,
             _ => Round::Dry { limited },
         }
     }
 
-    /// Claims from one queue and hands on what it got; answers how much, if the broker did.
-    async fn claim(&mut self, queue: &QueueName, room: Room) -> Option<usize> {
+    /// Claims from one queue and hands on what it got; answers what came of it, if the broker did.
+    async fn claim(&mut self, queue: &QueueName, room: Room) -> Option<Claimed> {
         let turn = self.turn(queue);
         let (asked, lease) = (boottime(), self.shared.config.lease);
         let ask = Ask {
@@ -182,8 +203,11 @@ impl Desk {
         };
         match self.shared.broker.dequeue(ask).await {
             Ok(claims) => {
-                self.wait = BACKOFF.0;
+                self.backoff.reset();
                 let count = claims.len();
+                let of = |kind| claims.iter().filter(|claim| claim.ticket.kind == kind).count();
+                let used_up = |(kind, most): &(_, usize)| *most < room.free && of(*kind) == *most;
+                let limited = room.accept.iter().any(used_up);
                 // The broker opened the session, be there claims or not: beats must keep it from now on, or
                 // the first claims could come in the last moment of its lease.
                 if !turn.is_open() {
@@ -196,7 +220,7 @@ impl Desk {
                     drop(room);
                     self.route(&turn, claims);
                 }
-                Some(count)
+                Some(Claimed { count, limited })
             }
             Err(error) => {
                 // Fenced, or unknown: whatever was claimed is handed back.
@@ -205,8 +229,6 @@ impl Desk {
                 if !error.is_fenced() {
                     let error = error.to_string();
                     self.shared.tell(Event::BrokerFailed { verb: "dequeue", error });
-                    tokio::time::sleep(self.wait.mul_f64(chance())).await;
-                    self.wait = (self.wait * 2).min(BACKOFF.1);
                 }
                 None
             }

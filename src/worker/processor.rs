@@ -79,7 +79,10 @@ impl Actor for Processor {
             self.place.up.store(true, Ordering::Release);
             let (shared, lanes) = (self.shared.clone(), self.shared.clone());
             // A Fetcher that found nobody up waits for room, not for tasks.
-            let ready = move || lanes.lanes.iter().for_each(|lane| lane.slots.nudge());
+            let ready = move || {
+                lanes.lanes.iter().for_each(|lane| lane.slots.nudge());
+                lanes.alone.nudge();
+            };
             let surroundings = Surroundings {
                 ready: Arc::new(ready),
                 threads: self.shared.threads.clone(),

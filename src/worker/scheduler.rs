@@ -13,11 +13,15 @@ use crate::queue::QueueName;
 use crate::retry::RetryPolicy;
 
 use super::Shared;
-use super::config::{POLL, chance, jittered};
+use super::backoff::Backoff;
+use super::config::{IDLE_POLL, chance, jittered};
 use super::execute::order;
 
 /// Most tasks moved by one advance.
 const ADVANCE_MAX: usize = 500;
+
+/// First and longest wait for a task that seems due and is not.
+const LATE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
 
 /// Advances and reclaims every queue of the worker.
 pub(crate) struct Scheduler(pub(crate) Arc<Shared>);
@@ -37,26 +41,42 @@ impl Actor for Scheduler {
 
 /// Moves what is due the moment it is, woken early by what is due earlier.
 async fn advance(shared: Arc<Shared>, queue: QueueName) {
-    let mut seen = None;
+    let (mut backoff, mut late) = (Backoff::new(), LATE.0);
     loop {
         shared.fail_point("scheduler");
-        let mark = shared.broker.wait(Wake::Due, None).await;
-        let advanced = shared.broker.advance(queue.clone(), ADVANCE_MAX).await;
-        let wait = match advanced {
-            Ok(advanced) if advanced.more => continue,
-            Ok(advanced) => match advanced.next {
-                Some(next) => next.since(shared.broker.now()).min(POLL),
-                None => POLL,
-            },
+        // Marked before the call: what becomes due earlier after it is not missed.
+        let mark = shared.broker.wait(Wake::Due, None).await.ok();
+        let advanced = match shared.broker.advance(queue.clone(), ADVANCE_MAX).await {
+            Ok(advanced) => advanced,
             Err(error) => {
                 shared.tell(Event::BrokerFailed { verb: "advance", error: error.to_string() });
-                POLL
+                backoff.rest(&shared, Wake::Due, mark).await;
+                continue;
             }
         };
-        seen = mark.ok().or(seen);
+        backoff.reset();
+        if advanced.moved > 0 {
+            late = LATE.0;
+        }
+        if advanced.more {
+            continue;
+        }
+        let ahead = advanced.next.map(|next| next.since(shared.broker.now()));
+        let wait = match ahead {
+            // Due by our estimate of the broker's time, and not by its own: that is a little behind.
+            Some(Duration::ZERO) => {
+                let wait = late;
+                late = (late * 2).min(LATE.1);
+                wait
+            }
+            _ => {
+                late = LATE.0;
+                ahead.unwrap_or(IDLE_POLL).min(jittered(IDLE_POLL))
+            }
+        };
         tokio::select! {
-            () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
-            _ = shared.woken(Wake::Due, seen) => {}
+            () = tokio::time::sleep(wait) => {}
+            () = shared.woken(Wake::Due, mark) => {}
         }
     }
 }

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::broker::{CLAIMS_MAX, Order, Settled, Settlement};
+use crate::broker::{CLAIMS_MAX, Order, Settled, Settlement, Wake};
 use crate::event::Event;
 use crate::outcome::Decision;
 use crate::queue::Kind;
 
 use super::Shared;
-use super::config::BACKOFF;
+use super::backoff::Backoff;
 use super::slots::Slot;
 use super::turn::{Turn, boottime};
 
@@ -73,7 +73,7 @@ async fn send(
     shared: &Shared,
 ) -> Vec<Option<Settled>> {
     let deadline = boottime() + shared.config.lease;
-    let mut wait = BACKOFF.0;
+    let (mut backoff, mut mark) = (Backoff::new(), None);
     while !turn.is_lost() {
         match shared.broker.settle(turn.session.clone(), settlements.clone()).await {
             Ok(replies) => return replies.into_iter().map(Some).collect(),
@@ -95,12 +95,12 @@ async fn send(
             }
             Err(error) => {
                 shared.tell(Event::BrokerFailed { verb: "settle", error: error.to_string() });
-                if boottime() + wait > deadline {
+                if boottime() + backoff.longest() > deadline {
                     tracing::error!(%error, "settle failed for a whole lease; the session is given up");
                     turn.lose();
                 } else {
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(BACKOFF.1);
+                    backoff.rest(shared, Wake::Ready, mark).await;
+                    mark = shared.broker.wait(Wake::Ready, None).await.ok();
                 }
             }
         }

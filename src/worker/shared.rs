@@ -130,7 +130,7 @@ impl Shared {
         queues
     }
 
-    /// Ends when something of this sort happened since the mark, a while later if the broker cannot say.
+    /// Ends when something of this sort happened since the mark; a second later if the broker cannot say.
     pub(crate) async fn woken(&self, wake: Wake, mark: Option<u64>) {
         let woken = match mark {
             Some(mark) => self.broker.wait(wake, Some(mark)).await.is_ok(),

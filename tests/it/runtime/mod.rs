@@ -4,6 +4,7 @@ mod claims;
 pub mod company;
 mod faults;
 mod handlers;
+mod idle;
 mod lifecycle;
 mod outcomes;
 #[cfg(feature = "failpoints")]

@@ -18,6 +18,10 @@ pub struct Proxy {
     pub settle: Hook<(Session, Vec<Settlement>), Vec<Settled>>,
     pub retire: Hook<(Session, Vec<TaskId>), usize>,
     pub beat: Hook<Beat, Beaten>,
+    pub advance: Hook<(QueueName, usize), Advanced>,
+    pub reclaim: Hook<Sweep, Vec<Claim>>,
+    pub wait: Hook<(Wake, Option<u64>), u64>,
+    pub show: Hook<(QueueName, TaskId), Option<TaskView>>,
     /// Finds every key good, without a look at the broker.
     pub trusting: bool,
 }
@@ -31,6 +35,10 @@ impl Proxy {
             settle: Box::new(|inner, (session, settlements)| inner.settle(session, settlements)),
             retire: Box::new(|inner, (session, known)| inner.retire(session, known)),
             beat: Box::new(|inner, beat| inner.beat(beat)),
+            advance: Box::new(|inner, (queue, limit)| inner.advance(queue, limit)),
+            reclaim: Box::new(|inner, sweep| inner.reclaim(sweep)),
+            wait: Box::new(|inner, (wake, seen)| inner.wait(wake, seen)),
+            show: Box::new(|inner, (queue, id)| inner.show(queue, id)),
             trusting: false,
         }
     }
@@ -58,16 +66,16 @@ impl Broker for Proxy {
         (self.retire)(&self.inner, (session, known))
     }
     fn advance(&self, queue: QueueName, limit: usize) -> Reply<Advanced> {
-        self.inner.advance(queue, limit)
+        (self.advance)(&self.inner, (queue, limit))
     }
     fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>> {
-        self.inner.reclaim(sweep)
+        (self.reclaim)(&self.inner, sweep)
     }
     fn beat(&self, beat: Beat) -> Reply<Beaten> {
         (self.beat)(&self.inner, beat)
     }
     fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
-        self.inner.wait(wake, seen)
+        (self.wait)(&self.inner, (wake, seen))
     }
 }
 
@@ -79,7 +87,7 @@ impl Inspect for Proxy {
         self.inner.list(page)
     }
     fn show(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>> {
-        self.inner.show(queue, id)
+        (self.show)(&self.inner, (queue, id))
     }
     fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()> {
         match self.trusting {
