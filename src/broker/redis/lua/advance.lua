@@ -55,7 +55,7 @@ local function advance(keys, args)
   for i, kept in ipairs(due_by(b, 'c', at, most - #moved)) do over[i] = kept.ticket end
   if #over > 0 then
     each('ZREM', b .. 'c', over)
-    forget(b, ids_of(over), at)
+    forget(b, ids_of(over), now)
     call('PUBLISH', b .. 'settled', '')
   end
   local next_due = first_time(b, { 's', 'r', 'c' })

@@ -46,9 +46,12 @@ local function dequeue(keys, args)
       if band(kind.mine, line_mask) ~= 0 then
         local suffix = char(priority, 1, 0) .. kind.hash
         local entries = call('RPOP', b .. lane .. suffix, want) or {}
+        local n = #tickets
         for i = 1, #entries do
-          if is_entry(entries[i]) then
-            tickets[#tickets + 1] = sub(entries[i], 1, 16) .. suffix
+          local entry = entries[i]
+          if #entry == ENTRY then
+            n = n + 1
+            tickets[n] = sub(entry, 1, 16) .. suffix
           else
             junk(b)
           end

@@ -14,6 +14,33 @@
 -- When a task of mode n is not created its record must not stay: its id is put aside in `or`, and every
 -- enqueue begins by deleting those, before any of them could get a state again.
 
+-- The common case: one run of mode n, nothing seen before, no limit. False: it is another.
+local function enqueue_plain(b, args, first, suffix, stamp)
+  local last = #args
+  local stored = call('HMGET', b .. 't', unpack(args, first, last))
+  for i = 1, #stored do
+    if stored[i] then return false end
+  end
+  for i = first, last do args[i] = args[i] .. stamp end
+  call('LPUSH', b .. 'p' .. suffix, unpack(args, first, last))
+  open_line(b, 'p', suffix)
+  return true
+end
+
+local function receive(b, hour, batches, seen, stamp)
+  local receipts = {}
+  for i = 1, #batches do
+    if not seen[i] then
+      receipts[#receipts + 1] = batches[i]
+      receipts[#receipts + 1] = stamp
+    end
+  end
+  if #receipts > 0 then
+    call('HSET', b .. 'b:' .. hour, unpack(receipts))
+    call('EXPIRE', b .. 'b:' .. hour, 7500)
+  end
+end
+
 local function enqueue(keys, args)
   local b = base(keys)
   local cfg = call('HMGET', b .. 'cfg', 'v', 'max')
@@ -39,6 +66,15 @@ local function enqueue(keys, args)
         seen[i], any_seen = true, true
       end
     end
+  end
+
+  local stamp = struct.pack('>I6', at)
+  if not any_seen and not cfg[2] and args[next_arg + 1] == 'n' and next_arg + 2 + args[next_arg + 2] == #args
+    and enqueue_plain(b, args, next_arg + 3, args[next_arg], stamp) then
+    if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
+    receive(b, hour, batches, seen, stamp)
+    wake_ready(b)
+    return ''
   end
 
   local ids, items, suffixes = {}, {}, {}
@@ -89,7 +125,6 @@ local function enqueue(keys, args)
   end
   if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
 
-  local stamp = struct.pack('>I6', at)
   local lines, answers = {}, {}
   local first_due = false
   for i = 1, n do
@@ -118,17 +153,7 @@ local function enqueue(keys, args)
   end
   for suffix, entries in pairs(lines) do join(b, 'LPUSH', 'p', suffix, entries) end
 
-  local receipts = {}
-  for i = 1, count do
-    if not seen[i] then
-      receipts[#receipts + 1] = batches[i]
-      receipts[#receipts + 1] = stamp
-    end
-  end
-  if #receipts > 0 then
-    call('HSET', b .. 'b:' .. hour, unpack(receipts))
-    call('EXPIRE', b .. 'b:' .. hour, 7500)
-  end
+  receive(b, hour, batches, seen, stamp)
   if next(lines) then wake_ready(b) end
   if first_due then call('PUBLISH', b .. 'due', '') end
   return concat(answers)

@@ -51,13 +51,18 @@ local function line_bit(lane, priority)
   return lshift(1, priority + (lane == 'z' and 10 or 0))
 end
 
--- Entries join a line: as the last ones (LPUSH) or before all others (RPUSH).
-local function join(b, push, lane, suffix, entries)
-  each(push, b .. lane .. suffix, entries)
+-- A line may hold something from now on.
+local function open_line(b, lane, suffix)
   local kind = sub(suffix, 4)
   local mask = tonumber(call('HGET', b .. 'ln', kind) or 0)
   local with = bor(mask, line_bit(lane, byte(suffix)))
   if with ~= mask then call('HSET', b .. 'ln', kind, with) end
+end
+
+-- Entries join a line: as the last ones (LPUSH) or before all others (RPUSH).
+local function join(b, push, lane, suffix, entries)
+  each(push, b .. lane .. suffix, entries)
+  open_line(b, lane, suffix)
 end
 
 -- Tickets join their lines, in their order.
@@ -85,9 +90,7 @@ local function is_ticket(bytes)
   return #bytes == 24 and byte(bytes, 17) <= 9 and byte(bytes, 18) == 1 and byte(bytes, 19) == 0
 end
 
-local function is_entry(bytes)
-  return #bytes == 22
-end
+local ENTRY = 22
 
 -- What is no ticket of ours is dropped, and counted.
 local function junk(b)
@@ -100,7 +103,8 @@ local function wake_ready(b)
 end
 
 -- Tasks are gone: all that hangs on them goes too. An id with a key of its own is remembered for a day.
-local function forget(b, ids, at)
+-- `now` is asked only if it matters: it costs as much as many a command.
+local function forget(b, ids, now)
   each('HDEL', b .. 't', ids)
   if call('EXISTS', b .. 'tr', b .. 'k', b .. 'z', b .. 'ref') == 0 then return end
   each('HDEL', b .. 'tr', ids)
@@ -112,7 +116,7 @@ local function forget(b, ids, at)
     local refs = call('HMGET', b .. 'ref', unpack(ids, from, to))
     for i = from, to do
       if refs[i - from + 1] then
-        call('ZADD', b .. 'd', at + DAY, ids[i])
+        call('ZADD', b .. 'd', now() + DAY, ids[i])
         call('HDEL', b .. 'ref', ids[i])
       end
     end

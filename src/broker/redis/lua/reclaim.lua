@@ -67,7 +67,7 @@ local function untaken(b, known, cutoff, most, tickets)
         local suffix = char(line % 10, 1, 0) .. kind
         local key = b .. (line < 10 and 'p' or 'z') .. suffix
         for _, entry in ipairs(call('LRANGE', key, -most - LOOK, -1)) do
-          if most > 0 and is_entry(entry) and struct.unpack('>I6', entry, 17) <= cutoff then
+          if most > 0 and #entry == ENTRY and struct.unpack('>I6', entry, 17) <= cutoff then
             call('LREM', key, -1, entry)
             tickets[#tickets + 1] = sub(entry, 1, 16) .. suffix
             most = most - 1

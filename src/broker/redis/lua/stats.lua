@@ -15,7 +15,7 @@ local function stats(keys)
         local key = b .. (line < 10 and 'p' or 'z') .. char(line % 10, 1, 0) .. masks[i]
         pending = pending + call('LLEN', key)
         for _, entry in ipairs(call('LRANGE', key, -LOOK, -1)) do
-          local since = is_entry(entry) and struct.unpack('>I6', entry, 17)
+          local since = #entry == ENTRY and struct.unpack('>I6', entry, 17)
           if since and (oldest < 0 or since < oldest) then oldest = since end
         end
       end
