@@ -27,6 +27,23 @@ pub trait Inspect: Broker {
     /// Compares the check values of keys with those the broker has seen and remembers new ones; a
     /// differing one [`is_wrong_key`](crate::Error::is_wrong_key).
     fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()>;
+
+    /// What the server behind it has spent so far; none if there is no one server, or it may not be asked.
+    fn usage(&self) -> Reply<Option<Usage>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+/// What a broker's server has spent since it was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Processor time of the server, in us.
+    pub cpu_us: u64,
+    /// Memory of its data, in bytes.
+    pub memory: u64,
+    /// Commands this process sent it.
+    pub requests: u64,
 }
 
 /// Counts of one queue.

@@ -39,7 +39,7 @@ use futures::future::BoxFuture;
 pub use claim::{
     Ask, Batch, BatchId, Cause, Claim, Enqueued, Lane, NewTask, Session, SessionId, Sweep,
 };
-pub use inspect::{Inspect, Kept, Listing, PAGE_ROWS_MAX, Page, QueueStats, TaskView};
+pub use inspect::{Inspect, Kept, Listing, PAGE_ROWS_MAX, Page, QueueStats, TaskView, Usage};
 #[cfg(feature = "failpoints")]
 pub use mutant::Mutant;
 pub use settlement::{Effect, Order, Settled, Settlement};

@@ -4,6 +4,7 @@
 //! what is to be done on a connection before anything else may use it is its [`Greeting`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use redis::{Cmd, Pipeline, Value};
@@ -48,6 +49,8 @@ struct Inner {
     state: watch::Receiver<State>,
     channels: watch::Sender<Vec<String>>,
     keeper: tokio::task::JoinHandle<()>,
+    /// Commands so far.
+    sent: AtomicU64,
 }
 
 impl Drop for Inner {
@@ -64,7 +67,7 @@ impl Link {
         let keeper =
             Keeper { options: options.clone(), greeting, on_event, state: set, channels: wanted };
         let keeper = tokio::spawn(keeper.run());
-        Self(Arc::new(Inner { options, state, channels, keeper }))
+        Self(Arc::new(Inner { options, state, channels, keeper, sent: AtomicU64::new(0) }))
     }
 
     /// A connection that can be used. Waits for one up to the response timeout, unless waiting cannot help.
@@ -96,12 +99,23 @@ impl Link {
 
     /// Sends one command and answers its reply. Waits for a connection up to the response timeout.
     pub(super) async fn call(&self, cmd: &Cmd) -> Result<Value, Fault> {
-        self.conn().await?.call(cmd).await
+        let mut conn = self.conn().await?;
+        self.0.sent.fetch_add(1, Ordering::Relaxed);
+        conn.call(cmd).await
     }
 
     /// The same for a pipeline.
     pub(super) async fn pipe(&self, pipe: &Pipeline) -> Result<Vec<Value>, Fault> {
-        self.conn().await?.pipe(pipe).await
+        let mut conn = self.conn().await?;
+        // MULTI and EXEC are commands, too.
+        let around = if pipe.is_transaction() { 2 } else { 0 };
+        self.0.sent.fetch_add(pipe.len() as u64 + around, Ordering::Relaxed);
+        conn.pipe(pipe).await
+    }
+
+    /// How many commands it carried so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
     }
 
     /// Subscribes to a channel, on every connection from now on.

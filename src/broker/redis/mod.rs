@@ -25,6 +25,7 @@ mod reply;
 mod sentinel;
 mod settle;
 mod tls;
+mod usage;
 mod wake;
 
 use std::collections::HashSet;
@@ -46,7 +47,7 @@ use self::wake::Interest;
 use super::marks::Marks;
 use super::{
     Advanced, Ask, Batch, Beat, Beaten, Broker, Claim, Enqueued, Inspect, Listing, Page,
-    QueueStats, Reply, Session, Settled, Settlement, Sweep, TaskView, Wake, check,
+    QueueStats, Reply, Session, Settled, Settlement, Sweep, TaskView, Usage, Wake, check,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -276,5 +277,9 @@ impl Inspect for RedisBroker {
 
     fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()> {
         self.call(|broker| inspect::check_keys(broker, checks))
+    }
+
+    fn usage(&self) -> Reply<Option<Usage>> {
+        self.call(usage::usage)
     }
 }
