@@ -11,10 +11,10 @@ use redis::aio::ConnectionLike;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Arg, Cmd, Pipeline, ProtocolVersion, RedisError, ServerErrorKind, Value};
+use redis::{Arg, Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError, ServerErrorKind, Value};
 
 use super::address::Host;
-use super::conn::{Life, one};
+use super::conn::Life;
 use super::dial::{CONNECT_TIME_MAX, Dial, socket};
 use super::fault::{Class, Fault};
 use crate::error::Error;
@@ -77,39 +77,48 @@ pub(super) async fn call(wire: &mut ClusterConnection, cmd: &Cmd) -> Result<Valu
     let mut reply = extracted(wire.req_packed_command(cmd).await);
     for _ in 0..HOPS_MAX {
         let Some(redirection) = reply.as_ref().err().and_then(redirection) else { break };
-        reply = match redirection.ask {
-            true => {
-                // In one piece: between the two another task's command would use up the ASKING.
-                let mut pipe = redis::pipe();
-                pipe.cmd("ASKING").add_command(cmd.clone());
-                let replies = wire.route_pipeline(pipe, 1, 1, redirection.node).await;
-                extracted(replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
-            }
-            false => {
-                let node = RoutingInfo::SingleNode(redirection.node);
-                match extracted(wire.route_command(cmd.clone(), node).await) {
-                    Err(error) if is_unknown_node(&error) => {
-                        tokio::time::sleep(MAP_TIME).await;
-                        extracted(wire.req_packed_command(cmd).await)
-                    }
-                    reply => reply,
-                }
-            }
+        reply = if redirection.ask {
+            // In one piece: between the two another task's command would use up the ASKING.
+            let mut pipe = redis::pipe();
+            pipe.cmd("ASKING").add_command(cmd.clone());
+            let replies = wire.route_pipeline(pipe, 1, 1, redirection.node).await;
+            extracted(replies.map(|mut replies| replies.pop().unwrap_or(Value::Nil)))
+        } else {
+            let node = RoutingInfo::SingleNode(redirection.node);
+            extracted(wire.route_command(cmd.clone(), node).await)
         };
+        if is_unknown_node(&reply) {
+            tokio::time::sleep(MAP_TIME).await;
+            reply = extracted(wire.req_packed_command(cmd).await);
+        }
     }
-    let fault = match one(reply) {
-        Err(fault) if fault.class == Class::Undeployed => fault,
-        reply => return reply,
-    };
-    Err(name_node(wire, cmd, fault).await)
+    match reply.map_err(unmoved) {
+        Err(fault) if fault.class == Class::Undeployed => Err(name_node(wire, cmd, fault).await),
+        reply => reply,
+    }
+}
+
+/// A fault; of what is still redirected after the last hop, that its node is not to be found.
+fn unmoved(error: RedisError) -> Fault {
+    match redirection(&error) {
+        Some(_) => Fault::new(
+            Class::Transient,
+            Error::unreachable(format!(
+                "the node of a slot cannot be reached; try again later ({error})"
+            )),
+        ),
+        None => error.into(),
+    }
 }
 
 fn extracted(reply: Result<Value, RedisError>) -> Result<Value, RedisError> {
     reply.and_then(Value::extract_error)
 }
 
-fn is_unknown_node(error: &RedisError) -> bool {
-    error.kind() == redis::ErrorKind::ClusterConnectionNotFound
+/// Whether it was sent on to a node the library has no connection to, so that it now looks for a new map.
+fn is_unknown_node<T>(reply: &Result<T, RedisError>) -> bool {
+    let unknown = |error: &RedisError| error.kind() == ErrorKind::ClusterConnectionNotFound;
+    reply.as_ref().is_err_and(unknown)
 }
 
 /// Which node lacks our functions, if this user may ask for it.
@@ -145,16 +154,20 @@ pub(super) async fn pipe(
             let error = Error::unreachable("a slot moved in the middle of a pipeline");
             return Err(Fault::new(Class::Ambiguous, error));
         }
-        // The library does not learn from a transaction that a slot moved; a new connection does.
-        if !redirection.ask {
+        let moved = !redirection.ask;
+        reply = redirected(wire, pipe, redirection).await;
+        if is_unknown_node(&reply) {
+            tokio::time::sleep(MAP_TIME).await;
+            reply = pipe.query_async(wire).await;
+        } else if moved {
+            // The library does not learn from a transaction that a slot moved; a new connection does.
             life.end(Fault::new(
                 Class::Failover,
                 Error::unreachable("a slot of the cluster moved"),
             ));
         }
-        reply = redirected(wire, pipe, redirection).await;
     }
-    Ok(reply?)
+    reply.map_err(unmoved)
 }
 
 /// Sends a pipeline to the node it was sent on to, in one piece.

@@ -17,6 +17,9 @@ use super::fault::{Class, Fault};
 use super::link::{LinkEvent, OnEvent};
 use crate::error::Error;
 
+/// How long a connection is used although functions are missing, before another greeting may bring them.
+const UNDEPLOYED_AGE: Duration = Duration::from_secs(5);
+
 /// What is known of one connection by all who use it.
 pub(super) struct Life {
     start: Instant,
@@ -175,6 +178,8 @@ impl Conn {
 
     fn judge<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
         match &result {
+            // One node of a cluster may lack them for long; the others go on.
+            Err(fault) if fault.class == Class::Undeployed && self.life.age() < UNDEPLOYED_AGE => {}
             Err(fault) if fault.class.ends_connection() => self.life.end(fault.replicate()),
             _ => self.life.hear(),
         }

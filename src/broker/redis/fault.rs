@@ -185,6 +185,11 @@ impl From<RedisError> for Fault {
                 Class::Broken,
                 Error::invalid(format!("Redis cannot be connected to like this ({text})")),
             ),
+            // Nothing was sent.
+            ErrorKind::ClusterConnectionNotFound => Self::new(
+                Class::Transient,
+                Error::unreachable(format!("a node of the cluster is not reached: {text}")),
+            ),
             _ if error.is_timeout() => Self::new(
                 Class::Ambiguous,
                 Error::unreachable(

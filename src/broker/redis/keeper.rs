@@ -7,15 +7,17 @@ use std::time::Duration;
 use redis::PushInfo;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::address::{Address, Host};
+use super::cluster;
 use super::conn::{Conn, Life, Wire};
 use super::credentials::Credentials;
 use super::dial::Dial;
 use super::fault::{Class, Fault};
 use super::link::{Greeting, LinkEvent, OnEvent};
 use super::options::Options;
-use super::{cluster, sentinel};
+use super::sentinel::Sentinels;
 use crate::error::{Error, Result};
 
 /// Waits between two attempts grow from here to there, with full jitter.
@@ -50,6 +52,8 @@ struct Session {
     credentials: Option<Credentials>,
     /// How many of the channels are subscribed to.
     subscribed: usize,
+    /// Listens to a sentinel for as long.
+    _watcher: Option<AbortOnDropHandle<()>>,
 }
 
 impl Keeper {
@@ -57,7 +61,8 @@ impl Keeper {
     pub(super) async fn run(mut self) {
         let (mut failures, mut reread, mut warned) = (0, false, false);
         loop {
-            let fault = match self.connect(&mut warned).await {
+            let mut used = None;
+            let fault = match self.connect(&mut used, &mut warned).await {
                 Ok(mut session) => {
                     reread = false;
                     tracing::debug!(redis = %self.options.address, "connected to Redis");
@@ -87,7 +92,7 @@ impl Keeper {
             };
             failures += 1;
             self.state.send_replace(State::Down(Some(fault)));
-            self.rest(wait).await;
+            self.rest(wait, used.as_ref()).await;
         }
     }
 
@@ -103,15 +108,14 @@ impl Keeper {
     }
 
     /// Waits; less if new credentials turn up.
-    async fn rest(&self, wait: Duration) {
+    async fn rest(&self, wait: Duration, refused: Option<&Credentials>) {
         let until = Instant::now() + wait;
         let Some(poll) = self.options.credentials_poll().filter(|poll| *poll < wait) else {
             return sleep_until(until).await;
         };
-        let refused = self.credentials().await.ok();
         while Instant::now() < until {
             sleep(poll.min(until - Instant::now())).await;
-            if self.credentials().await.is_ok_and(|now| Some(now) != refused) {
+            if self.credentials().await.is_ok_and(|now| now.as_ref() != refused) {
                 return;
             }
         }
@@ -122,12 +126,18 @@ impl Keeper {
         blocking(move || options.load_credentials()).await
     }
 
-    async fn connect(&mut self, warned: &mut bool) -> Result<Session, Fault> {
+    /// One attempt; leaves the credentials it used behind, and whether an open server was warned about.
+    async fn connect(
+        &mut self,
+        used: &mut Option<Credentials>,
+        warned: &mut bool,
+    ) -> Result<Session, Fault> {
         let options = self.options.clone();
         let broken = |error| Fault::new(Class::Broken, error);
         options.check().map_err(broken)?;
         let credentials =
             self.credentials().await.map_err(|error| Fault::new(Class::Auth, error))?;
+        used.clone_from(&credentials);
         let tls = match options.tls.clone() {
             Some(tls) => Some(blocking(move || tls.load()).await.map_err(broken)?),
             None => None,
@@ -136,7 +146,7 @@ impl Keeper {
         let dial = Dial { tls, login: credentials.clone(), response_timeout };
         let life = Arc::new(Life::new());
         let listener = Arc::new(life.listener(self.on_event.clone()));
-        let mut reached = None;
+        let (mut reached, mut watcher) = (None, None);
         let wire = match &options.address {
             Address::Host(host) => {
                 reached = Some(host.clone());
@@ -150,11 +160,18 @@ impl Keeper {
                 let asked = options.clone();
                 let login = blocking(move || asked.load_sentinel_credentials()).await;
                 let login = login.map_err(|error| Fault::new(Class::Auth, error))?;
-                let ask = Dial { login, ..dial.clone() };
-                let found =
-                    sentinel::connect(&options, (sentinels, primary), (&ask, &dial), listener)
-                        .await?;
-                reached = Some(found.1);
+                let sentinels = Sentinels {
+                    options: options.clone(),
+                    hosts: sentinels.clone(),
+                    primary: primary.clone(),
+                    sentinel: Dial { login, ..dial.clone() },
+                    server: dial.clone(),
+                };
+                let found = sentinels.connect(listener).await?;
+                reached = Some(found.1.clone());
+                watcher = Some(AbortOnDropHandle::new(tokio::spawn(
+                    sentinels.watch(found.1, life.clone()),
+                )));
                 Wire::One(found.0)
             }
         };
@@ -163,7 +180,7 @@ impl Keeper {
         let name = format!("oncue:{}", std::process::id());
         let _ = conn.call(redis::cmd("CLIENT").arg("SETNAME").arg(name)).await;
         (self.greeting)(conn.clone()).await?;
-        let mut session = Session { conn, credentials, subscribed: 0 };
+        let mut session = Session { conn, credentials, subscribed: 0, _watcher: watcher };
         self.subscribe(&mut session).await?;
         if let Some(host) = reached.filter(|host| session.credentials.is_some() && !host.is_local())
             && !std::mem::replace(warned, true)

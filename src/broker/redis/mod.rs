@@ -4,6 +4,8 @@
 //! verb is one call of a function that runs inside Redis (`lua/`), atomic there; the records of tasks go past
 //! Lua where they can. `keys` is the catalogue of what is stored, `fault` of what replies mean.
 
+#![expect(dead_code, reason = "the broker that uses the link is not here yet")]
+
 mod address;
 mod clock;
 mod cluster;
