@@ -3,6 +3,7 @@
 //! Each number says what it measures in [`figures`]. It is no comparison of brokers: the same machine
 //! enqueues, keeps and runs.
 
+mod ceiling;
 mod figures;
 mod place;
 mod run;
@@ -19,6 +20,8 @@ use place::Place;
 
 /// Its queue.
 const QUEUE: &str = "oncue-bench";
+/// The queue of what is measured without a worker.
+const RAW_QUEUE: &str = "oncue-bench-raw";
 /// Most tasks of one run: each takes a byte of memory and some hundred of disk.
 const TASKS_MAX: u64 = 10_000_000;
 /// How long nothing may end before what is missing is called lost.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use oncue::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX};
+use oncue::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Usage};
 use oncue::{Client, Data, Lane, Result, Task, TaskContext, TaskResult};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
@@ -13,11 +13,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::figures::Figures;
 use super::place::Place;
 use super::tally::Tally;
-use super::{Args, QUEUE};
+use super::{Args, QUEUE, ceiling};
 use crate::cli::pickup::Pickups;
 
 /// Calls under way while enqueueing one at a time.
 const IN_FLIGHT: usize = 64;
+/// Calls under way while enqueueing in batches.
+const CALLS: usize = 4;
 /// Most tasks enqueued one at a time.
 const SINGLES_MAX: u64 = 5_000;
 /// Tasks that measure pickup, and how far apart.
@@ -78,7 +80,9 @@ pub(super) async fn measure(args: &Args, place: &Place) -> Result<Figures> {
     let singles = args.tasks.min(SINGLES_MAX);
     let preloaded = singles + args.tasks;
     let enqueue_single_per_s = one_at_a_time(&client, singles, args.payload).await?;
+    let before = client.broker().usage().await?;
     let enqueue_bulk_per_s = in_bulk(&client, singles..preloaded, args.payload).await?;
+    let filled = client.broker().usage().await?;
     let (client, full) = match place.is_volatile() {
         true => (client, None),
         false => {
@@ -87,6 +91,7 @@ pub(super) async fn measure(args: &Args, place: &Place) -> Result<Figures> {
             (place.client().await?, size)
         }
     };
+    let served = before.zip(filled).map(|(before, filled)| Served { before, filled });
     let grown = empty.zip(full).map(|(empty, full)| full.saturating_sub(empty));
 
     let tally = Arc::new(Tally::new((preloaded + PROBES) as usize));
@@ -103,23 +108,49 @@ pub(super) async fn measure(args: &Args, place: &Place) -> Result<Figures> {
         .await?;
     tally.settled(held + preloaded).await;
     let (drained, cpu) = (began.elapsed(), cpu_us().saturating_sub(cpu));
+    let emptied = client.broker().usage().await?;
     probe(&client, &pickups, preloaded, args.payload).await?;
     tally.settled(held + preloaded + PROBES).await;
     worker.shutdown().await?;
+    let drain_per_s = per_s(held + preloaded, drained);
+    let ceiling = ceiling::drain(client.broker(), args.tasks, args.payload).await?;
+    let served = served.zip(emptied);
+    let per_task = |spent: fn(&Usage) -> u64| {
+        served.as_ref().map(|(served, emptied)| {
+            let life = |from: &Usage, to: &Usage| spent(to).saturating_sub(spent(from)) as f64;
+            let stored = life(&served.before, &served.filled) / args.tasks as f64;
+            hundredth(stored + life(&served.filled, emptied) / (held + preloaded) as f64)
+        })
+    };
+    let memory = served.as_ref().map(|(served, _)| {
+        let grown = served.filled.memory.saturating_sub(served.before.memory);
+        tenth(grown as f64 / args.tasks as f64)
+    });
     Ok(Figures {
         tasks: args.tasks,
         payload_bytes: args.payload,
         concurrency: args.concurrency,
         enqueue_single_per_s,
         enqueue_bulk_per_s,
-        drain_per_s: per_s(held + preloaded, drained),
+        drain_per_s,
         pickup_p50_us: pickups.percentile(0.50),
         pickup_p99_us: pickups.percentile(0.99),
         worker_cpu_us_per_task: tenth(cpu as f64 / (held + preloaded) as f64),
-        bytes_per_pending_task: grown.map(|bytes| tenth(bytes as f64 / preloaded as f64)),
+        bytes_per_pending_task: grown
+            .map(|bytes| tenth(bytes as f64 / preloaded as f64))
+            .or(memory),
+        redis_cpu_us_per_task: per_task(|usage| usage.cpu_us),
+        redis_requests_per_task: per_task(|usage| usage.requests),
+        ceiling_ratio: hundredth(drain_per_s / ceiling),
         lost: tally.lost(0..preloaded + PROBES),
         duplicates: tally.duplicates(),
     })
+}
+
+/// What the server had spent before and after the tasks were stored in batches.
+struct Served {
+    before: Usage,
+    filled: Usage,
 }
 
 async fn one_at_a_time(client: &Client, tasks: u64, payload: usize) -> Result<f64> {
@@ -137,12 +168,15 @@ async fn in_bulk(client: &Client, tasks: std::ops::Range<u64>, payload: usize) -
     let fit = BATCH_BYTES_MAX / (payload + RECORD_EXTRA);
     let size = fit.clamp(1, BATCH_TASKS_MAX) as u64;
     let (began, count) = (Instant::now(), tasks.end - tasks.start);
-    let mut next = tasks.start;
-    while next < tasks.end {
-        let batch = next..(next + size).min(tasks.end);
-        next = batch.end;
-        client.enqueue_all(batch.map(|number| Nothing::new(number, payload))).await?;
-    }
+    let starts = tasks.clone().step_by(size as usize);
+    stream::iter(starts)
+        .map(|from| {
+            let batch = from..(from + size).min(tasks.end);
+            client.enqueue_all(batch.map(|number| Nothing::new(number, payload)))
+        })
+        .buffer_unordered(CALLS)
+        .try_for_each(|_| std::future::ready(Ok(())))
+        .await?;
     Ok(per_s(count, began.elapsed()))
 }
 
@@ -173,6 +207,10 @@ fn cpu_us() -> u64 {
 
 fn per_s(count: u64, time: Duration) -> f64 {
     tenth(count as f64 / time.as_secs_f64().max(1e-6))
+}
+
+fn hundredth(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
 }
 
 fn tenth(number: f64) -> f64 {
