@@ -14,12 +14,22 @@
 -- When a task of mode n is not created its record must not stay: its id is put aside in `or`, and every
 -- enqueue begins by deleting those, before any of them could get a state again.
 
+-- How old an id may be to count as new without a look: less than batches are remembered, by a margin.
+local NEW = 50 * 60000
+
 -- The common case: one run of mode n, nothing seen before, no limit. False: it is another.
-local function enqueue_plain(b, args, first, suffix, stamp)
-  local last = #args
-  local stored = call('HMGET', b .. 't', unpack(args, first, last))
-  for i = 1, #stored do
-    if stored[i] then return false end
+--
+-- Ids of mode n tell when they were drawn (UUIDv7: ms in their first 6 bytes). Those drawn lately can only be
+-- there already if their batch was seen, which was looked up. Others, and those of a clock that runs ahead,
+-- are looked up themselves.
+local function enqueue_plain(b, args, first, suffix, at)
+  local last, stamp = #args, struct.pack('>I6', at)
+  local drawn = struct.unpack('>I6', args[first])
+  if drawn < at - NEW or drawn > at + 60000 then
+    local stored = call('HMGET', b .. 't', unpack(args, first, last))
+    for i = 1, #stored do
+      if stored[i] then return false end
+    end
   end
   for i = first, last do args[i] = args[i] .. stamp end
   call('LPUSH', b .. 'p' .. suffix, unpack(args, first, last))
@@ -70,7 +80,7 @@ local function enqueue(keys, args)
 
   local stamp = struct.pack('>I6', at)
   if not any_seen and not cfg[2] and args[next_arg + 1] == 'n' and next_arg + 2 + args[next_arg + 2] == #args
-    and enqueue_plain(b, args, next_arg + 3, args[next_arg], stamp) then
+    and enqueue_plain(b, args, next_arg + 3, args[next_arg], at) then
     if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
     receive(b, hour, batches, seen, stamp)
     wake_ready(b)
