@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::broker::Inspect;
 #[cfg(feature = "redis")]
-use crate::broker::redis;
+use crate::broker::redis::{Options as RedisOptions, RedisBroker};
 #[cfg(feature = "sqlite")]
 use crate::broker::sqlite::{Location, Options, SqliteBroker};
 use crate::error::{Error, Result, suggestion};
@@ -104,7 +104,7 @@ impl Connect {
 
     #[cfg(feature = "redis")]
     fn open_redis(self) -> Result<Connection> {
-        let options = redis::Options::parse(&self.url)?.namespace(&self.namespace);
+        let options = RedisOptions::parse(&self.url)?.namespace(&self.namespace);
         // Keys first: a broker nobody can use is not connected to.
         let keyring = match &self.keys {
             Some(source) => source.load()?,
@@ -116,7 +116,7 @@ impl Connect {
             })?,
         };
         let sealer = Sealer::new(keyring, &self.namespace)?;
-        let broker = Arc::new(redis::RedisBroker::open(options)?);
+        let broker = Arc::new(RedisBroker::open(options)?);
         Ok(Connection { broker, sealer })
     }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 use redis::aio::ConnectionLike;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
+use redis::cluster_routing::{
+    MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
+};
 use redis::{Arg, Cmd, ErrorKind, Pipeline, ProtocolVersion, RedisError, ServerErrorKind, Value};
 
 use super::address::Host;
@@ -74,6 +76,9 @@ fn redirection(error: &RedisError) -> Option<Redirection> {
 }
 
 pub(super) async fn call(wire: &mut ClusterConnection, cmd: &Cmd) -> Result<Value, Fault> {
+    if is_for_all(cmd) {
+        return everywhere(wire, cmd).await;
+    }
     let mut reply = extracted(wire.req_packed_command(cmd).await);
     for _ in 0..HOPS_MAX {
         let Some(redirection) = reply.as_ref().err().and_then(redirection) else { break };
@@ -96,6 +101,49 @@ pub(super) async fn call(wire: &mut ClusterConnection, cmd: &Cmd) -> Result<Valu
         Err(fault) if fault.class == Class::Undeployed => Err(name_node(wire, cmd, fault).await),
         reply => reply,
     }
+}
+
+/// Whether a command has no key and its answer may differ from node to node: a function called without keys,
+/// and the loading of functions.
+fn is_for_all(cmd: &Cmd) -> bool {
+    let word = |at| match cmd.args_iter().nth(at) {
+        Some(Arg::Simple(word)) => word,
+        _ => &[],
+    };
+    match word(0) {
+        b"FCALL" | b"FCALL_RO" => word(2) == b"0",
+        b"FUNCTION" => word(1) == b"LOAD",
+        _ => false,
+    }
+}
+
+/// Sends a command to every primary that can be reached. The first error is the answer; answers that differ are
+/// nil. (The library, asked whether all succeeded, looks at one of the answers.)
+async fn everywhere(wire: &mut ClusterConnection, cmd: &Cmd) -> Result<Value, Fault> {
+    let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+    let Value::Map(replies) = wire.route_command(cmd.clone(), all).await? else {
+        return Err(Fault::new(
+            Class::Broken,
+            Error::corrupt("the answers of a cluster are no map"),
+        ));
+    };
+    let mut common = None;
+    for (node, reply) in replies {
+        let node = redis::from_redis_value::<String>(node).unwrap_or_default();
+        let reply = extracted(Ok(reply)).map_err(|error| match Fault::from(error) {
+            fault if fault.class == Class::Undeployed => at_node(&node, &fault),
+            fault => fault,
+        })?;
+        common = match common {
+            Some(other) if other != reply => Some(Value::Nil),
+            _ => Some(reply),
+        };
+    }
+    Ok(common.unwrap_or(Value::Nil))
+}
+
+fn at_node(node: &str, fault: &Fault) -> Fault {
+    Fault::new(fault.class, Error::undeployed(format!("node {node}: {}", fault.error)))
 }
 
 /// A fault; of what is still redirected after the last hop, that its node is not to be found.
@@ -134,9 +182,7 @@ async fn name_node(wire: &mut ClusterConnection, fcall: &Cmd, fault: Fault) -> F
     };
     let myself = nodes.lines().find(|line| line.contains("myself"));
     match myself.and_then(|line| line.split([' ', '@']).nth(1)) {
-        Some(node) => {
-            Fault::new(fault.class, Error::undeployed(format!("node {node}: {}", fault.error)))
-        }
+        Some(node) => at_node(node, &fault),
         None => fault,
     }
 }
@@ -199,4 +245,45 @@ async fn redirected(
         };
     }
     replies.into_iter().map(Value::extract_error).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_from_node_to_node_goes_to_all() {
+        for (line, all) in [
+            ("FCALL_RO oncue_1_probe 0", true),
+            ("FCALL oncue_1_push 1 key 0", false),
+            ("FUNCTION LOAD REPLACE text", true),
+            ("FUNCTION LIST", false),
+            ("PING", false),
+        ] {
+            let mut cmd = Cmd::new();
+            cmd.arg(line.split(' ').collect::<Vec<_>>());
+            assert_eq!(is_for_all(&cmd), all, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_redirection_is_read_wherever_it_stands() {
+        let error = |line: &str| {
+            let value = redis::parse_redis_value(line.as_bytes()).expect("parses");
+            value.extract_error().expect_err("an error")
+        };
+        for (line, ask, expected) in [
+            ("-ASK 7 10.0.0.1:6380\r\n", true, ("10.0.0.1", 6380)),
+            ("-MOVED 7 [::1]:6380\r\n", false, ("::1", 6380)),
+            ("-MOVED 7 fe80::1:6380\r\n", false, ("fe80::1", 6380)),
+        ] {
+            let found = redirection(&error(line)).expect(line);
+            let (host, port) = (expected.0.to_owned(), expected.1);
+            assert_eq!(found.ask, ask);
+            assert_eq!(found.node, SingleNodeRoutingInfo::ByAddress { host, port });
+        }
+        assert!(redirection(&error("-TRYAGAIN later\r\n")).is_none());
+        let fault = unmoved(error("-MOVED 7 10.0.0.1:6380\r\n"));
+        assert!(fault.class == Class::Transient && fault.error.is_unreachable());
+    }
 }
