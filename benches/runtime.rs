@@ -101,7 +101,8 @@ impl Fake {
         };
         *self.claims.lock().expect("not poisoned") = records.iter().map(claim).collect();
         self.left.store(records.len(), Ordering::SeqCst);
-        (self.dequeues.store(0, Ordering::SeqCst), self.settles.store(0, Ordering::SeqCst));
+        self.dequeues.store(0, Ordering::SeqCst);
+        self.settles.store(0, Ordering::SeqCst);
     }
 }
 

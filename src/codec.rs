@@ -79,13 +79,13 @@ pub(crate) fn to_bincode<T: Serialize + ?Sized>(value: &T, max: usize) -> Result
 
 /// Reads a value from the whole of `bytes`. The limit that bincode counts against is 1 MiB; `max`
 /// bounds the input, so no length field can ask for more than a small multiple of it.
-pub(crate) fn from_bincode<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T> {
+pub(crate) fn from_bincode<'a, T: Deserialize<'a>>(bytes: &'a [u8], max: usize) -> Result<T> {
     const LIMIT: usize = 1 << 20;
     if bytes.len() > max {
         return Err(too_large(bytes.len(), max));
     }
     let (value, consumed) =
-        bincode::serde::decode_from_slice(bytes, STANDARD.with_limit::<LIMIT>())
+        bincode::serde::borrow_decode_from_slice(bytes, STANDARD.with_limit::<LIMIT>())
             .map_err(|error| Error::corrupt("bincode record does not decode").because(error))?;
     if consumed != bytes.len() {
         return Err(Error::corrupt(format!("{} trailing bytes", bytes.len() - consumed)));

@@ -94,7 +94,9 @@ impl fmt::Debug for Extension {
 #[derive(Serialize, Deserialize)]
 struct Flat<'a> {
     version: u8,
+    #[serde(borrow)]
     kind: Cow<'a, str>,
+    #[serde(borrow)]
     queue: Cow<'a, str>,
     codec: u8,
     schema: u16,
@@ -178,7 +180,7 @@ impl Header {
             }
             _ => return Err(Error::corrupt(format!("{} bytes are no header", bytes.len()))),
         }
-        let flat: Flat<'static> = codec::from_bincode(bytes, HEADER_BYTES_MAX)?;
+        let flat: Flat<'_> = codec::from_bincode(bytes, HEADER_BYTES_MAX)?;
         let corrupt = |error: Error| Error::corrupt("header with a bad name").because(error);
         let extension = |(tag, critical, data): (u8, bool, Cow<'_, [u8]>)| Extension {
             tag,

@@ -168,12 +168,12 @@ impl<T: Task, A: ActorHandler<T>> Runner for Replica<T, A> {
             let Some((address, stop)) = alive else {
                 return Err(TaskError::new("the actor is gone"));
             };
-            let Input { context, keep, slot, .. } = input;
+            let Input { context, keep, hold, .. } = input;
             let answer = address.send(Job { task, context });
             drop(address);
             // A task of its own: a run that is given up does not stop the actor, so its slot stays taken.
             let answered = actix_rt::spawn(async move {
-                let (_held, answer) = (slot, answer.await);
+                let (_held, answer) = (hold, answer.await);
                 if answer.is_err() {
                     // Closed without an answer: the actor panicked, or the future it answered with did
                     // and the actor lives on with a state nobody vouches for.

@@ -2,15 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
 use crate::queue::{Kind, QueueName};
 use crate::task::TaskId;
 
-use super::DataMap;
+use super::{DataMap, Stop};
 
 /// The run a handler is in: whose task, which attempt, and when to stop.
 ///
@@ -28,8 +25,7 @@ pub(crate) struct Run {
     pub(crate) created: Timestamp,
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) cancel: CancellationToken,
-    pub(crate) lease_lost: Arc<AtomicBool>,
+    pub(crate) stop: Arc<Stop>,
     pub(crate) data: Arc<DataMap>,
 }
 
@@ -89,17 +85,17 @@ impl TaskContext {
 
     /// Ends when the run is to stop: a shutdown ran out of patience, the lease is lost, time is up.
     pub async fn cancelled(&self) {
-        self.0.cancel.cancelled().await;
+        self.0.stop.asked().await;
     }
 
     /// Whether the run is to stop. Blocking handlers ask now and then.
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancel.is_cancelled()
+        self.0.stop.is_asked()
     }
 
     /// Whether the task belongs to somebody else by now: whatever this run does is not settled.
     pub fn lease_lost(&self) -> bool {
-        self.0.lease_lost.load(Ordering::Acquire)
+        self.0.stop.is_lost()
     }
 }
 

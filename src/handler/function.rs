@@ -198,7 +198,7 @@ impl<F: BlockingFn<Args>, Args: 'static> Runner for Blocking<F, Args> {
         let function = self.function.clone();
         async move {
             let run = move || {
-                let _held = &input.slot;
+                let _held = &input.hold;
                 function.call(decode(&input)?, &input.context, input.keep)
             };
             match tokio::task::spawn_blocking(run).await {

@@ -10,6 +10,7 @@ mod data;
 mod failure;
 mod function;
 mod route;
+mod stop;
 
 pub(crate) use actor::Replicated;
 pub use actor::{ActorHandler, Job, Output};
@@ -20,5 +21,6 @@ pub(crate) use failure::cut;
 pub use failure::{MESSAGE_BYTES_MAX, TaskError, TaskResult};
 pub(crate) use function::{Asynchronous, Blocking};
 pub use function::{BlockingFn, IntoTaskResult, TaskFn};
-pub(crate) use route::{Input, Routes, Runner, RunnerFactory, Surroundings};
+pub(crate) use route::{Hold, Input, Routes, Runner, RunnerFactory, Surroundings};
 pub use route::{IntoRoute, Registration, Route, actor, blocking, function};
+pub(crate) use stop::Stop;

@@ -29,8 +29,13 @@ pub(crate) struct Input {
     pub(crate) body: crate::seal::Plaintext,
     /// Whether a result would be kept.
     pub(crate) keep: bool,
-    /// Held by whatever goes on running after the run was given up: the slot it takes, and its thread.
-    pub(crate) slot: Arc<dyn std::any::Any + Send + Sync>,
+    pub(crate) hold: Hold,
+}
+
+/// Held by whatever goes on running after the run was given up: the slot it takes, and its thread.
+pub(crate) struct Hold {
+    pub(crate) _slot: Option<Arc<dyn std::any::Any + Send + Sync>>,
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Runs tasks of one kind on one arbiter: decodes, calls, encodes the result (JSON).

@@ -5,10 +5,13 @@
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
+use futures::future::{CatchUnwind, LocalBoxFuture};
+use futures::{FutureExt, poll};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::broker::{Lane, Order, Settlement};
@@ -16,7 +19,7 @@ use crate::codec::Codec;
 use crate::envelope::Header;
 use crate::error::Error;
 use crate::event::Event;
-use crate::handler::{Input, Run, Runner, TaskContext, TaskError, cut};
+use crate::handler::{Hold, Input, Run, Runner, Stop, TaskContext, TaskError, cut};
 use crate::outcome::{Decision, Limits, Outcome, Retry, decide};
 use crate::panic;
 use crate::retry::RetryPolicy;
@@ -39,6 +42,11 @@ impl End {
         Self { outcome, result: None, message: String::new() }
     }
 
+    /// A record that does not open.
+    fn unopened(error: &Error) -> Self {
+        Self { message: error.to_string(), ..Self::of(unopenable(error)) }
+    }
+
     fn failed(class: &'static str, message: String) -> Self {
         let outcome = Outcome::Failed { class: Cow::Borrowed(class), retry: Retry::ByPolicy };
         Self { outcome, result: None, message: cut(message) }
@@ -46,12 +54,11 @@ impl End {
 }
 
 /// Runs a job to its end and settles it.
-pub(crate) async fn execute(job: Job, runner: &dyn Runner, policy: RetryPolicy, shared: &Shared) {
+pub(crate) async fn execute(job: Box<Job>, runner: Rc<dyn Runner>, shared: Arc<Shared>) {
     let permit = match runner.admit() {
-        Some(admitted) => tokio::select! {
-            permit = admitted => Some(permit),
-            () = job.held.cancel.cancelled() => return,
-            () = shared.cut.cancelled() => return,
+        Some(admitted) => match Box::pin(admit(admitted, &job, &shared)).await {
+            None => return,
+            permit => permit,
         },
         None => None,
     };
@@ -60,39 +67,58 @@ pub(crate) async fn execute(job: Job, runner: &dyn Runner, policy: RetryPolicy, 
     if !job.is_good() || shared.cut.is_cancelled() {
         return;
     }
-    let began = Instant::now();
-    let header = job.claim.stored.header();
-    let end = match &header {
-        Ok(header) => attempt(&job, header, permit, runner, shared).await,
-        Err(error) => End { message: error.to_string(), ..End::of(unopenable(error)) },
+    let began = shared.is_heard().then(Instant::now);
+    let header = match job.claim.stored.header() {
+        Ok(header) => header,
+        Err(error) => return conclude(job, None, End::unopened(&error), began, &shared),
     };
-    if job.held.lease_lost.load(std::sync::atomic::Ordering::Acquire) {
-        return shared.tell(Event::LeaseLost { id: job.claim.id() });
-    }
-    conclude(job, header.ok(), end, &policy, began, shared);
+    let mut run = match begin(&job, &header, permit, &*runner, &shared) {
+        Ok(run) => run,
+        Err(end) => return conclude(job, Some(header), end, began, &shared),
+    };
+    // A run that ends at its first poll needs nobody to watch it; all others pay for a watch.
+    let end = match poll!(&mut run) {
+        Poll::Ready(ended) => ended_as(ended, &job.held.stop),
+        Poll::Pending => Box::pin(watch(&mut run, &job, &header, &shared)).await,
+    };
+    give_up(run, &job);
+    conclude(job, Some(header), end, began, &shared);
 }
 
-async fn attempt(
+/// Waits for what a run needs before its time begins; nothing: it is to stop before.
+async fn admit(
+    admitted: LocalBoxFuture<'static, OwnedSemaphorePermit>,
+    job: &Job,
+    shared: &Shared,
+) -> Option<OwnedSemaphorePermit> {
+    tokio::select! {
+        permit = admitted => Some(permit),
+        () = job.held.stop.asked() => None,
+        () = shared.cut.cancelled() => None,
+    }
+}
+
+/// A run under way, its panics values.
+type Running = CatchUnwind<AssertUnwindSafe<LocalBoxFuture<'static, Returned>>>;
+type Returned = Result<Option<Vec<u8>>, TaskError>;
+
+/// Opens the task and calls its handler, or says why not.
+fn begin(
     job: &Job,
     header: &Header,
     permit: Option<OwnedSemaphorePermit>,
     runner: &dyn Runner,
     shared: &Shared,
-) -> End {
-    let opened = match shared.sealer.open_task(&job.claim.stored) {
-        Ok(opened) => opened,
-        Err(error) => return End { message: error.to_string(), ..End::of(unopenable(&error)) },
-    };
+) -> Result<Running, End> {
+    let opened = shared.sealer.open_task(&job.claim.stored).map_err(|e| End::unopened(&e))?;
     if let Some(message) = misplaced(job, header, shared) {
-        return End { message, ..End::of(Outcome::Unopenable) };
+        return Err(End { message, ..End::of(Outcome::Unopenable) });
     }
     // From here on the header is proven: its times are those it was enqueued with.
-    let now = shared.broker.now();
     let first = job.claim.trail.attempts == 0;
-    if header.deadline.is_some_and(|deadline| now >= deadline)
-        || first && header.expires.is_some_and(|expires| now >= expires)
-    {
-        return End::of(Outcome::Expired);
+    let ends = header.deadline.into_iter().chain(header.expires.filter(|_| first)).min();
+    if ends.is_some_and(|end| shared.broker.now() >= end) {
+        return Err(End::of(Outcome::Expired));
     }
     let context = TaskContext::new(Run {
         id: job.claim.id(),
@@ -103,19 +129,21 @@ async fn attempt(
         created: header.created,
         deadline: header.deadline,
         headers: opened.headers,
-        cancel: job.held.cancel.clone(),
-        lease_lost: job.held.lease_lost.clone(),
+        stop: job.held.stop.clone(),
         data: shared.data.clone(),
     });
-    shared.tell(Event::Started {
+    shared.tell_if_heard(|| Event::Started {
         id: context.id(),
         kind: header.kind.clone(),
         attempt: context.attempt(),
     });
-    let slot: Arc<dyn std::any::Any + Send + Sync> = Arc::new((job.slot(), permit));
+    let hold = Hold { _slot: job.slot(), _permit: permit };
     let keep = !header.retention.is_zero();
-    let input = Input { context, codec: opened.codec, body: opened.body, keep, slot };
-    handle(job, header, input, runner, shared).await
+    let input = Input { context, codec: opened.codec, body: opened.body, keep, hold };
+    match catch_unwind(AssertUnwindSafe(|| runner.run(input))) {
+        Ok(run) => Ok(AssertUnwindSafe(run).catch_unwind()),
+        Err(panic) => Err(End::failed("panic", panic::text(panic))),
+    }
 }
 
 /// Whether the task was sealed for another kind or queue than those it came by: the ticket and the queue are
@@ -131,14 +159,31 @@ fn misplaced(job: &Job, header: &Header, shared: &Shared) -> Option<String> {
     }
 }
 
-/// Runs the handler within its time. What is dropped here ends at its next await.
-async fn handle(
-    job: &Job,
-    header: &Header,
-    input: Input,
-    runner: &dyn Runner,
-    shared: &Shared,
-) -> End {
+/// What a handler holds is dropped here, and may panic over it. The run ended all the same.
+fn give_up(run: Running, job: &Job) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(run))) {
+        let (id, panic) = (job.claim.id(), panic::text(panic));
+        tracing::error!(%id, panic, "a handler panicked when it was given up");
+    }
+}
+
+/// What became of a run that ended by itself.
+fn ended_as(ended: std::thread::Result<Returned>, stop: &Stop) -> End {
+    match ended {
+        Ok(Ok(result)) => End { result, ..End::of(Outcome::Completed) },
+        // Told to stop, it failed: nobody's fault. What it says on purpose stands.
+        Ok(Err(TaskError { outcome: Outcome::Failed { retry: Retry::ByPolicy, .. }, .. }))
+            if stop.is_asked() =>
+        {
+            End::of(Outcome::Interrupted)
+        }
+        Ok(Err(TaskError { outcome, message })) => End { outcome, result: None, message },
+        Err(panic) => End::failed("panic", panic::text(panic)),
+    }
+}
+
+/// Waits for the end of a run, within its time. One that is given up ends at its next await, when it is dropped.
+async fn watch(run: &mut Running, job: &Job, header: &Header, shared: &Shared) -> End {
     let deadline = header.deadline.map(|deadline| deadline.since(shared.broker.now()));
     let timeout = Some(header.timeout).filter(|timeout| !timeout.is_zero());
     let by_deadline = matches!((deadline, timeout), (Some(d), t) if t.is_none_or(|t| d <= t));
@@ -146,51 +191,25 @@ async fn handle(
         (Some(timeout), Some(deadline)) => Some(timeout.min(deadline)),
         (one, other) => one.or(other),
     };
-    let cancel = &job.held.cancel;
-    let lost = async {
-        cancel.cancelled().await;
-        // A shutdown asks first and cuts later; a lost lease ends the run at once.
-        if !job.held.lease_lost.load(std::sync::atomic::Ordering::Acquire) {
-            std::future::pending::<()>().await;
-        }
-    };
-    let mut run = match catch_unwind(AssertUnwindSafe(|| runner.run(input))) {
-        Ok(run) => run,
-        Err(panic) => return End::failed("panic", panic::text(panic)),
-    };
-    let end = tokio::select! {
+    let stop = &job.held.stop;
+    tokio::select! {
         biased;
-        ended = AssertUnwindSafe(&mut run).catch_unwind() => match ended {
-            Ok(Ok(result)) => End { result, ..End::of(Outcome::Completed) },
-            // Told to stop, it failed: nobody's fault. What it says on purpose stands.
-            Ok(Err(TaskError { outcome: Outcome::Failed { retry: Retry::ByPolicy, .. }, .. }))
-                if cancel.is_cancelled() =>
-            {
-                End::of(Outcome::Interrupted)
-            }
-            Ok(Err(TaskError { outcome, message })) => End { outcome, result: None, message },
-            Err(panic) => End::failed("panic", panic::text(panic)),
-        },
-        () = lost => End::of(Outcome::Interrupted),
+        ended = run => ended_as(ended, stop),
+        // A shutdown asks first and cuts later; a lost lease ends the run at once.
+        () = stop.lost() => End::of(Outcome::Interrupted),
         () = shared.cut.cancelled() => {
-            cancel.cancel();
+            stop.ask();
             End::of(Outcome::Interrupted)
         }
         () = sleep(limit) => {
-            cancel.cancel();
+            stop.ask();
             if by_deadline {
                 End::of(Outcome::Expired)
             } else {
                 End::failed("timeout", format!("still running after {:?}", header.timeout))
             }
         }
-    };
-    // What a handler holds is dropped here, and may panic over it. The run ended all the same.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(run))) {
-        let (id, panic) = (job.claim.id(), panic::text(panic));
-        tracing::error!(%id, panic, "a handler panicked when it was given up");
     }
-    end
 }
 
 async fn sleep(limit: Option<Duration>) {
@@ -207,13 +226,18 @@ fn unopenable(error: &Error) -> Outcome {
 }
 
 fn conclude(
-    job: Job,
+    job: Box<Job>,
     header: Option<Header>,
     end: End,
-    policy: &RetryPolicy,
-    began: Instant,
+    began: Option<Instant>,
     shared: &Shared,
 ) {
+    if job.held.stop.is_lost() {
+        return shared.tell(Event::LeaseLost { id: job.claim.id() });
+    }
+    let route = shared.routes.get(job.claim.ticket.kind);
+    let policy = route.map_or(&RetryPolicy::DEFAULT, |route| &route.policy);
+    let ran = began.map(|began| began.elapsed()).unwrap_or_default();
     let Some(header) = header else {
         let kind = shared.unnamed.clone();
         // Without a header nothing is added to the trail: what it says may be what cannot be read.
@@ -221,7 +245,7 @@ fn conclude(
         let now = shared.broker.now();
         let decision = decide(&end.outcome, &limits, &mut unused, policy, now, chance());
         let settlement = Settlement::new(job.claim.ticket, order(decision, None));
-        return job.finish(settlement, decision, kind, None, began.elapsed());
+        return job.finish(settlement, decision, kind, None, ran);
     };
     let attempt = job.claim.trail.attempts.saturating_add(1);
     let mut trail = job.claim.trail.clone();
@@ -251,7 +275,7 @@ fn conclude(
     });
     let result = result.map(|sealed| (attempt, sealed));
     let settlement = settlement(&job, decision, trail, result);
-    job.finish(settlement, decision, header.kind, class, began.elapsed());
+    job.finish(settlement, decision, header.kind, class, ran);
 }
 
 fn settlement(
@@ -276,5 +300,20 @@ pub(crate) fn order(decision: Decision, result: Option<(u32, crate::seal::Sealed
         }
         Decision::Archive(reason) => Order::Archive { reason },
         Decision::Drop => Order::Drop,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_run<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_run_is_small() {
+        // It is copied when it is spawned, and there may be 10,000 of them.
+        assert!(size_of_run(execute) <= 400, "{} bytes", size_of_run(execute));
     }
 }

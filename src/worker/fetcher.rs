@@ -263,25 +263,67 @@ impl Desk {
 
     /// Hands claims to the least loaded place of their kind.
     fn route(&self, turn: &Arc<Turn>, claims: Vec<Claim>) {
-        let mut batches: Vec<(&Arc<Place>, Vec<Job>)> = Vec::new();
-        for claim in claims {
-            let kind: KindHash = claim.ticket.kind;
-            let places = self.shared.places.get(&kind).map_or(&[][..], Vec::as_slice);
-            let least = places
-                .iter()
-                .filter(|place| self.takes(kind, place))
-                .min_by_key(|place| place.load.load(Ordering::Relaxed));
-            let load = least.map(|place| place.load.clone()).unwrap_or_default();
-            let job = Job::new(claim, turn.clone(), self.slots.take(kind, load));
+        let mut counters: Vec<(KindHash, Counter<'_>)> = Vec::new();
+        let held = turn.hold(&claims);
+        for (claim, held) in claims.into_iter().zip(held) {
+            let kind = claim.ticket.kind;
+            let counter = match counters.iter().position(|(known, _)| *known == kind) {
+                Some(known) => known,
+                None => {
+                    counters.push((kind, self.counter(kind)));
+                    counters.len() - 1
+                }
+            };
+            let (_, counter) = &mut counters[counter];
+            let least = counter.least();
+            let load = least.as_ref().map(|taker| taker.place.load.clone()).unwrap_or_default();
+            let slot = self.slots.take(kind, load);
+            let job = Box::new(Job::new(claim, held, turn.clone(), slot));
             // Without a place the job is dropped here, which hands its task back.
-            let Some(place) = least else { continue };
-            match batches.iter_mut().find(|(known, _)| Arc::ptr_eq(known, place)) {
-                Some((_, jobs)) => jobs.push(job),
-                None => batches.push((place, vec![job])),
+            if let Some(taker) = least {
+                taker.load += 1;
+                taker.jobs.push(job);
             }
         }
-        for (place, jobs) in batches {
-            place.deliver(jobs);
+        for taker in counters.into_iter().flat_map(|(_, counter)| counter.takers) {
+            if !taker.jobs.is_empty() {
+                taker.place.deliver(taker.jobs);
+            }
         }
+    }
+
+    /// The places that can be given tasks of a kind now.
+    fn counter(&self, kind: KindHash) -> Counter<'_> {
+        let places = self.shared.places.get(&kind).map_or(&[][..], Vec::as_slice);
+        let up = places.iter().filter(|place| place.is_up());
+        let taker = |place: &Arc<Place>| place.load.load(Ordering::Relaxed);
+        let takers = up.map(|place| Taker { load: taker(place), place, jobs: Vec::new() });
+        Counter { takers: takers.collect(), one_each: self.is_replicated(kind) }
+    }
+}
+
+/// Where the tasks of one kind are handed out.
+struct Counter<'a> {
+    takers: Vec<Taker<'a>>,
+    /// Whether each takes one task at a time.
+    one_each: bool,
+}
+
+/// A place, how much it has, and what it is given.
+struct Taker<'a> {
+    place: &'a Arc<Place>,
+    load: usize,
+    #[expect(
+        clippy::vec_box,
+        reason = "a job is handed on many times: from here to its end it stays where it is"
+    )]
+    jobs: Vec<Box<Job>>,
+}
+
+impl<'a> Counter<'a> {
+    fn least(&mut self) -> Option<&mut Taker<'a>> {
+        let one_each = self.one_each;
+        let takers = self.takers.iter_mut().filter(|taker| taker.load == 0 || !one_each);
+        takers.min_by_key(|taker| taker.load)
     }
 }

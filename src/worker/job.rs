@@ -23,15 +23,14 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Takes a claim into our hands.
-    pub(crate) fn new(claim: Claim, turn: Arc<Turn>, slot: Slot) -> Self {
-        let held = turn.hold(claim.id());
+    /// A claim in our hands.
+    pub(crate) fn new(claim: Claim, held: Held, turn: Arc<Turn>, slot: Slot) -> Self {
         Self { claim, held, turn, slot: Some(Arc::new(slot)) }
     }
 
     /// The slot, for whatever goes on running after the run is given up.
-    pub(crate) fn slot(&self) -> Option<Arc<Slot>> {
-        self.slot.clone()
+    pub(crate) fn slot(&self) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+        self.slot.clone().map(|slot| slot as _)
     }
 
     /// The queue it was claimed from.
@@ -46,7 +45,7 @@ impl Job {
 
     /// The run ended: settle it so.
     pub(crate) fn finish(
-        mut self,
+        mut self: Box<Self>,
         settlement: Settlement,
         decision: Decision,
         kind: Kind,
@@ -63,15 +62,17 @@ impl Job {
         run: Option<(Kind, Option<String>, Duration)>,
     ) {
         let Some(slot) = self.slot.take() else { return };
-        let turn = self.turn.clone();
-        let finished = Finished { turn, settlement, decision, run, _slot: slot };
-        // The lane lives as long as the turn, which we hold.
-        let _ = self.turn.settle.send(finished);
+        let (turn, seat) = (self.turn.clone(), self.held.seat);
+        let finished = Finished { turn, seat, settlement, decision, run, _slot: slot };
+        self.turn.settle.send(finished);
     }
 }
 
 impl Drop for Job {
     fn drop(&mut self) {
+        if self.slot.is_none() {
+            return;
+        }
         let alone = self.claim.trail.alone;
         let lane = if alone { Lane::Alone } else { Lane::Shared };
         let release = Settlement::new(self.claim.ticket, Order::Release { lane });

@@ -16,7 +16,8 @@ use super::job::Job;
 /// Jobs for one Processor.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Deliver(pub(crate) Vec<Job>);
+#[expect(clippy::vec_box, reason = "a job stays where it is until its end")]
+pub(crate) struct Deliver(pub(crate) Vec<Box<Job>>);
 
 /// Where the Processor of a kind lives, as its Fetcher sees it. Outlives the actor's incarnations.
 pub(crate) struct Place {
@@ -49,7 +50,8 @@ impl Place {
     }
 
     /// Hands jobs over. Those that find nobody go back at no cost.
-    pub(crate) fn deliver(&self, jobs: Vec<Job>) {
+    #[expect(clippy::vec_box, reason = "a job stays where it is until its end")]
+    pub(crate) fn deliver(&self, jobs: Vec<Box<Job>>) {
         let address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(address) = address.as_ref() {
             address.do_send(Deliver(jobs));
@@ -102,12 +104,9 @@ impl Handler<Deliver> for Processor {
 
     fn handle(&mut self, Deliver(jobs): Deliver, _: &mut Self::Context) {
         self.shared.fail_point("processor");
-        let (Some(runner), Some(route)) = (&self.runner, self.shared.routes.get(self.kind)) else {
-            return;
-        };
+        let Some(runner) = &self.runner else { return };
         for job in jobs {
-            let (runner, shared, policy) = (runner.clone(), self.shared.clone(), route.policy);
-            actix_rt::spawn(async move { execute(job, &*runner, policy, &shared).await });
+            actix_rt::spawn(execute(job, runner.clone(), self.shared.clone()));
         }
     }
 }

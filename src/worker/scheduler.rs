@@ -118,6 +118,7 @@ pub(crate) async fn sweep(shared: &Shared, queue: &QueueName) -> Result<usize> {
     // If this fails the sweep session expires and the next sweep finds the same tasks, uncounted.
     shared.broker.settle(session, settlements).await?;
     for (settlement, decision) in &settled {
+        shared.counts.decided(*decision);
         shared.tell(Event::Reclaimed { id: settlement.ticket.id, decision: *decision });
     }
     Ok(settled.len())

@@ -5,11 +5,11 @@
 //! the rest.
 
 use std::iter::repeat;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::Notify;
 
 use crate::broker::{CLAIMS_MAX, Order, Settled, Settlement, Wake};
 use crate::event::Event;
@@ -24,6 +24,8 @@ use super::turn::{Turn, boottime};
 /// A run that ended, with what is to be written; the slot goes back when this is dropped.
 pub(crate) struct Finished {
     pub(crate) turn: Arc<Turn>,
+    /// Its seat in the turn.
+    pub(crate) seat: usize,
     pub(crate) settlement: Settlement,
     pub(crate) decision: Decision,
     /// None for a task that never started.
@@ -31,21 +33,97 @@ pub(crate) struct Finished {
     pub(crate) _slot: Arc<Slot>,
 }
 
-/// Settles what comes through the lane until every sender is gone.
-pub(crate) async fn run(mut lane: UnboundedReceiver<Finished>, shared: Arc<Shared>) {
+/// What ended and is to be written. Bounded by the slots: whatever goes in holds one. A list that is taken as a
+/// whole, since a batch is: a channel would carry each by itself.
+#[derive(Default)]
+pub(crate) struct Lane {
+    gathered: Mutex<Gathered>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct Gathered {
+    finished: Vec<Finished>,
+    /// Nothing more comes, or nobody takes it any more.
+    closed: bool,
+}
+
+impl Lane {
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds one; without anybody to take it, it is dropped.
+    pub(crate) fn send(&self, finished: Finished) {
+        let mut gathered = self.gathered();
+        if gathered.closed {
+            drop(gathered);
+            return;
+        }
+        let first = gathered.finished.is_empty();
+        gathered.finished.push(finished);
+        drop(gathered);
+        if first {
+            self.news.notify_one();
+        }
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn close(&self) {
+        self.gathered().closed = true;
+        self.news.notify_one();
+    }
+
+    /// Waits for some and takes them; false when nothing more comes.
+    async fn take(&self, batch: &mut Vec<Finished>) -> bool {
+        loop {
+            {
+                let Gathered { finished, closed } = &mut *self.gathered();
+                if finished.len() > CLAIMS_MAX {
+                    batch.extend(finished.drain(..CLAIMS_MAX));
+                } else {
+                    std::mem::swap(finished, batch);
+                }
+                if !batch.is_empty() || *closed {
+                    return !batch.is_empty();
+                }
+            }
+            self.news.notified().await;
+        }
+    }
+}
+
+/// The end of a lane, where its things are taken out. Dropped, it drops what is left in there, which holds the turn
+/// that holds the lane.
+pub(crate) struct LaneEnd(pub(crate) Arc<Lane>);
+
+impl Drop for LaneEnd {
+    fn drop(&mut self) {
+        let mut gathered = self.0.gathered();
+        gathered.closed = true;
+        let left = std::mem::take(&mut gathered.finished);
+        // Not under the lock: the last of them may close the lane.
+        drop(gathered);
+        drop(left);
+    }
+}
+
+/// Settles what comes through the lane until nothing more can come.
+pub(crate) async fn run(lane: LaneEnd, shared: Arc<Shared>) {
     let mut batch = Vec::new();
-    while lane.recv_many(&mut batch, CLAIMS_MAX).await > 0 {
+    while lane.0.take(&mut batch).await {
         let Some(turn) = batch.first().map(|finished| finished.turn.clone()) else { continue };
         let replies = write(&turn, &batch, &shared).await;
         let unanswered = replies.len() < batch.len() || replies.contains(&None);
+        turn.forget(batch.iter().map(|finished| finished.seat));
         for (finished, settled) in batch.drain(..).zip(replies.into_iter().chain(repeat(None))) {
             let id = finished.settlement.ticket.id;
-            turn.forget(id);
             match (settled, finished.run) {
                 (None | Some(Settled::Gone), Some(_)) => shared.tell(Event::LeaseLost { id }),
                 (Some(Settled::Done), Some((kind, class, ran))) => {
                     let decision = finished.decision;
-                    shared.tell(Event::Settled { id, kind, decision, class, ran });
+                    shared.counts.decided(decision);
+                    shared.tell_if_heard(|| Event::Settled { id, kind, decision, class, ran });
                 }
                 (Some(Settled::Done), None) => {
                     shared.counts.released.fetch_add(1, Ordering::Relaxed);

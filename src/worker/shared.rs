@@ -54,17 +54,14 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    fn count(&self, event: &Event) {
-        let counter = match event {
-            Event::Restarted { .. } => &self.restarts,
-            Event::Settled { decision, .. } | Event::Reclaimed { decision, .. } => match decision {
-                Decision::Complete(_) => &self.completed,
-                Decision::Retry(_) => &self.retried,
-                Decision::Archive(_) => &self.archived,
-                Decision::Release { .. } => &self.released,
-                Decision::Snooze(_) | Decision::Drop => return,
-            },
-            _ => return,
+    /// So it was decided, and so it is written.
+    pub(crate) fn decided(&self, decision: Decision) {
+        let counter = match decision {
+            Decision::Complete(_) => &self.completed,
+            Decision::Retry(_) => &self.retried,
+            Decision::Archive(_) => &self.archived,
+            Decision::Release { .. } => &self.released,
+            Decision::Snooze(_) | Decision::Drop => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -98,9 +95,20 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether somebody listens to what comes once per task.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.events.is_some() || tracing::enabled!(tracing::Level::TRACE)
+    }
+
+    /// Tells what comes once per task: it is not even made if nobody listens.
+    pub(crate) fn tell_if_heard(&self, event: impl FnOnce() -> Event) {
+        if self.is_heard() {
+            self.tell(event());
+        }
+    }
+
     /// Tells the world. A panic in a listener is the listener's own.
     pub(crate) fn tell(&self, event: Event) {
-        self.counts.count(&event);
         match &event {
             Event::BrokerFailed { verb, error } => tracing::warn!(verb, error, "broker failed"),
             Event::Restarted { who, why } => tracing::error!(who, why, "actor restarted"),
@@ -118,6 +126,7 @@ impl Shared {
     }
 
     pub(crate) fn restarted(&self, who: String, why: &str) {
+        self.counts.restarts.fetch_add(1, Ordering::Relaxed);
         self.tell(Event::Restarted { who, why: why.to_owned() });
     }
 

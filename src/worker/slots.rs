@@ -15,7 +15,7 @@ use crate::queue::KindHash;
 /// How many runs of each limited kind there may be in the whole worker.
 #[derive(Default)]
 pub(crate) struct Limits {
-    table: Mutex<HashMap<KindHash, Limit>>,
+    table: HashMap<KindHash, Mutex<Limit>>,
     /// The bells of all lanes.
     lanes: Mutex<Vec<Weak<Notify>>>,
 }
@@ -42,25 +42,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Limits {
     pub(crate) fn new(limits: impl IntoIterator<Item = (KindHash, usize)>) -> Arc<Self> {
-        let limit =
-            |(kind, most)| (kind, Limit { most, running: 0, reserved: 0, waiting: Vec::new() });
-        let table = Mutex::new(limits.into_iter().map(limit).collect());
+        let limit = |(kind, most)| {
+            let limit = Limit { most, running: 0, reserved: 0, waiting: Vec::new() };
+            (kind, Mutex::new(limit))
+        };
+        let table = limits.into_iter().map(limit).collect();
         Arc::new(Self { table, lanes: Mutex::default() })
+    }
+
+    /// The limit of a kind, if it has one.
+    fn of(&self, kind: KindHash) -> Option<MutexGuard<'_, Limit>> {
+        self.table.get(&kind).map(lock)
     }
 
     /// A run of this kind ended; answers whether the kind is limited.
     fn ended(&self, kind: KindHash) -> bool {
-        let mut table = lock(&self.table);
-        let Some(limit) = table.get_mut(&kind) else { return false };
+        let Some(mut limit) = self.of(kind) else { return false };
         limit.running = limit.running.saturating_sub(1);
-        drop(table);
+        drop(limit);
         lock(&self.lanes).iter().filter_map(Weak::upgrade).for_each(|bell| bell.notify_one());
         true
     }
 
     /// A reservation is given up.
     fn unreserve(&self, kind: KindHash, count: usize) {
-        if let Some(limit) = lock(&self.table).get_mut(&kind) {
+        if let Some(mut limit) = self.of(kind) {
             limit.reserved = limit.reserved.saturating_sub(count);
             limit.waiting.drain(..).for_each(|bell| bell.notify_one());
         }
@@ -95,11 +101,10 @@ impl Slots {
     ) -> Room {
         let free = self.free().min(max);
         let (mut accept, mut reserved, mut limited) = (Vec::new(), Vec::new(), false);
-        let mut table = lock(&self.limits.table);
         for (kind, most) in kinds {
             let wanted = free.min(most);
             let (mut room, mut ideal) = (wanted, free);
-            if let Some(limit) = table.get_mut(&kind) {
+            if let Some(mut limit) = self.limits.of(kind) {
                 room = room.min(limit.left());
                 ideal = ideal.min(limit.most);
                 if room < wanted && limit.reserved > 0 {
@@ -114,7 +119,6 @@ impl Slots {
                 accept.push((kind, room));
             }
         }
-        drop(table);
         Room { free, accept, limited, reserved, limits: self.limits.clone() }
     }
 
@@ -123,7 +127,7 @@ impl Slots {
     pub(crate) fn take(self: &Arc<Self>, kind: KindHash, load: Arc<AtomicUsize>) -> Slot {
         self.taken.fetch_add(1, Ordering::AcqRel);
         load.fetch_add(1, Ordering::Relaxed);
-        if let Some(limit) = lock(&self.limits.table).get_mut(&kind) {
+        if let Some(mut limit) = self.limits.of(kind) {
             limit.running += 1;
         }
         Slot { slots: self.clone(), kind, load }

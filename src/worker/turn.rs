@@ -4,20 +4,17 @@
 //! claims belong to somebody else). Time here counts suspension (`CLOCK_BOOTTIME`): a process that was
 //! stopped or a machine that slept must not believe in a lease that ran out meanwhile.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio_util::sync::CancellationToken;
-
-use crate::broker::{Broker, Session};
+use crate::broker::{Broker, Claim, Session};
+use crate::handler::Stop;
 use crate::queue::QueueName;
 use crate::task::TaskId;
 
 use super::config::BACKOFF;
-use super::settle::Finished;
+use super::settle::{Lane, LaneEnd};
 
 /// Time since boot, suspension included.
 pub(crate) fn boottime() -> Duration {
@@ -28,7 +25,7 @@ pub(crate) fn boottime() -> Duration {
 /// One session of this worker.
 pub(crate) struct Turn {
     pub(crate) session: Session,
-    held: Mutex<HashMap<TaskId, Held>>,
+    held: Mutex<Seats>,
     /// Until when the lease is good, in ms of [`boottime`].
     good_until: AtomicU64,
     /// Whether the broker knows the session: it answered a dequeue, with claims or without.
@@ -37,21 +34,40 @@ pub(crate) struct Turn {
     /// Whether retiring it is over: the broker answered, or was given up.
     closed: AtomicBool,
     lost: AtomicBool,
-    /// Bounded by the slots: whatever goes in holds one.
-    pub(super) settle: UnboundedSender<Finished>,
+    pub(super) settle: Arc<Lane>,
 }
 
-/// What a run is told from outside.
-#[derive(Clone, Default)]
+/// The tasks in our hands, each in a seat of its own: whoever takes it up gives it back by number. As many as
+/// there were at once; bounded by the slots.
+#[derive(Default)]
+struct Seats {
+    seats: Vec<Option<(TaskId, Arc<Stop>)>>,
+    empty: Vec<usize>,
+}
+
+impl Seats {
+    fn taken(&self) -> impl Iterator<Item = &(TaskId, Arc<Stop>)> {
+        self.seats.iter().flatten()
+    }
+
+    fn len(&self) -> usize {
+        self.seats.len() - self.empty.len()
+    }
+}
+
+/// One task in our hands.
 pub(crate) struct Held {
-    pub(crate) cancel: CancellationToken,
-    pub(crate) lease_lost: Arc<AtomicBool>,
+    /// Its seat.
+    pub(crate) seat: usize,
+    /// What its run is told.
+    pub(crate) stop: Arc<Stop>,
 }
 
 impl Turn {
-    /// A fresh session; the receiver is the end of its settle lane.
-    pub(crate) fn open(queue: QueueName) -> (Arc<Self>, UnboundedReceiver<Finished>) {
-        let (settle, lane) = unbounded_channel();
+    /// A fresh session, and the end of its settle lane.
+    pub(crate) fn open(queue: QueueName) -> (Arc<Self>, LaneEnd) {
+        let settle = Arc::<Lane>::default();
+        let end = LaneEnd(settle.clone());
         let turn = Self {
             session: Session::fresh(queue),
             held: Mutex::default(),
@@ -62,28 +78,44 @@ impl Turn {
             lost: AtomicBool::new(false),
             settle,
         };
-        (Arc::new(turn), lane)
+        (Arc::new(turn), end)
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<TaskId, Held>> {
+    fn held(&self) -> MutexGuard<'_, Seats> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A task is in our hands from now on.
-    pub(crate) fn hold(&self, id: TaskId) -> Held {
-        let held = Held::default();
-        self.held().insert(id, held.clone());
-        held
+    /// These tasks are in our hands from now on.
+    pub(crate) fn hold(&self, claims: &[Claim]) -> Vec<Held> {
+        let mut held = self.held();
+        let hold = |claim: &Claim| {
+            let stop = Arc::<Stop>::default();
+            let taken = Some((claim.id(), stop.clone()));
+            let seat = match held.empty.pop() {
+                Some(seat) => seat,
+                None => {
+                    held.seats.push(None);
+                    held.seats.len() - 1
+                }
+            };
+            held.seats[seat] = taken;
+            Held { seat, stop }
+        };
+        claims.iter().map(hold).collect()
     }
 
-    /// It no longer is.
-    pub(crate) fn forget(&self, id: TaskId) {
-        self.held().remove(&id);
+    /// They no longer are.
+    pub(crate) fn forget(&self, seats: impl IntoIterator<Item = usize>) {
+        let mut held = self.held();
+        for seat in seats {
+            held.seats[seat] = None;
+            held.empty.push(seat);
+        }
     }
 
     /// What it holds.
     pub(crate) fn known(&self) -> Vec<TaskId> {
-        self.held().keys().copied().collect()
+        self.held().taken().map(|(id, _)| *id).collect()
     }
 
     /// How many tasks it holds.
@@ -93,7 +125,7 @@ impl Turn {
 
     /// Asks every run to stop.
     pub(crate) fn cancel_all(&self) {
-        self.held().values().for_each(|held| held.cancel.cancel());
+        self.held().taken().for_each(|(_, stop)| stop.ask());
     }
 
     /// The broker extended the lease by a call that was made at `asked`.
@@ -125,10 +157,7 @@ impl Turn {
     pub(crate) fn lose(&self) {
         self.lost.store(true, Ordering::Release);
         self.retired.store(true, Ordering::Release);
-        for held in self.held().values() {
-            held.lease_lost.store(true, Ordering::Release);
-            held.cancel.cancel();
-        }
+        self.held().taken().for_each(|(_, stop)| stop.lose());
     }
 
     /// Closes the session to claims; what the broker holds for it and nobody here knows of goes back at no
@@ -154,6 +183,12 @@ impl Turn {
     /// knows of: without beats they would count as crashed.
     fn is_over(&self) -> bool {
         self.is_lost() || self.closed.load(Ordering::Acquire) && self.len() == 0
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.settle.close();
     }
 }
 

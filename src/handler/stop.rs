@@ -1,0 +1,84 @@
+//! What a run is told from outside: to stop, and that its lease is lost. One small allocation a run.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::Notify;
+
+const ASKED: u8 = 1;
+const LOST: u8 = 2;
+
+/// Told by the worker, heard by the run. Never taken back.
+#[derive(Default)]
+pub(crate) struct Stop {
+    told: AtomicU8,
+    news: Notify,
+}
+
+impl Stop {
+    fn tell(&self, what: u8) {
+        self.told.fetch_or(what, Ordering::AcqRel);
+        self.news.notify_waiters();
+    }
+
+    /// The run is to stop.
+    pub(crate) fn ask(&self) {
+        self.tell(ASKED);
+    }
+
+    /// Its task belongs to somebody else: it is to stop, and nothing of it is settled.
+    pub(crate) fn lose(&self) {
+        self.tell(ASKED | LOST);
+    }
+
+    fn is(&self, what: u8) -> bool {
+        self.told.load(Ordering::Acquire) & what != 0
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.is(ASKED)
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is(LOST)
+    }
+
+    /// Ends once the run is to stop.
+    pub(crate) async fn asked(&self) {
+        self.heard(ASKED).await;
+    }
+
+    /// Ends once the lease is lost.
+    pub(crate) async fn lost(&self) {
+        self.heard(LOST).await;
+    }
+
+    async fn heard(&self, what: u8) {
+        loop {
+            // Made before the look: what is told after it ends this.
+            let news = self.news.notified();
+            if self.is(what) {
+                return;
+            }
+            news.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn what_was_told_stays_told_and_wakes_who_waits() {
+        let stop = Stop::default();
+        let (mut asked, mut lost) = (Box::pin(stop.asked()), Box::pin(stop.lost()));
+        assert!((&mut asked).now_or_never().is_none() && (&mut lost).now_or_never().is_none());
+        stop.ask();
+        assert!(asked.now_or_never().is_some() && (&mut lost).now_or_never().is_none());
+        assert!(stop.is_asked() && !stop.is_lost());
+        stop.lose();
+        assert!(lost.now_or_never().is_some() && stop.asked().now_or_never().is_some());
+    }
+}
