@@ -56,7 +56,8 @@ fn fails(folder: &Path, args: &[&str], exit: i32, code: &str, words: &[&str]) {
     let output = oncue(folder, &[args, &["--json"]].concat());
     let (_, stderr) = texts(&output);
     assert_eq!(output.status.code(), Some(exit), "{stderr}");
-    let told: Value = serde_json::from_str(&stderr).expect("JSON");
+    // What was logged on the way stands before it.
+    let told: Value = serde_json::from_str(stderr.lines().last().expect("a line")).expect("JSON");
     assert_eq!(told["error"]["code"], code, "{told}");
     assert!(told["error"]["message"].is_string() && told["error"]["causes"].is_array(), "{told}");
 }
@@ -281,7 +282,15 @@ fn what_is_wrong_is_named_and_has_its_exit_code() {
         "invalid",
         &["did you mean \"durability\"?"],
     );
-    fails(path, &broker("redis://localhost"), 2, "invalid", &["Redis"]);
+    fails(
+        path,
+        &broker("redis://localhost?timout=1s"),
+        2,
+        "invalid",
+        &["did you mean \"timeout\"?"],
+    );
+    let nobody = broker("redis://127.0.0.1:1?timeout=50ms");
+    fails(path, &nobody, 4, "unreachable", &["127.0.0.1:1"]);
     fails(path, &broker("sqlite:typo.db"), 3, "not_found", &["typo.db"]);
     let entries =
         fs::read_dir(path).expect("folder").map(|entry| entry.expect("entry").file_name());

@@ -81,7 +81,9 @@ fn passwords_and_users_are_asked_for() {
 
     let acl = "user default off\nuser worker on >pass ~a* +get";
     let server = Setup::default().acl(acl).start();
-    let mut worker = connect(&server.url_as("worker", "pass")).expect("connected");
+    // The library says `pass` where we say `password`.
+    let url = server.url_as("worker", "pass").replace("password=", "pass=");
+    let mut worker = connect(&url).expect("connected");
     ask(&mut worker, &["GET", "a1"]).expect("allowed");
     for forbidden in [["GET", "b"], ["DEL", "a"]] {
         let refused = ask(&mut worker, &forbidden).expect_err("refused");
