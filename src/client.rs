@@ -39,6 +39,8 @@ struct Ready {
     queue: QueueName,
     /// Whether the caller gave it a key of its own, so that it may be there already.
     keyed: bool,
+    /// How many replicas must have it before its enqueue returns.
+    replicas: u8,
     task: NewTask,
 }
 
@@ -79,9 +81,9 @@ impl Client {
     }
 
     async fn store_one(&self, ready: Ready) -> Result<Handle> {
-        let Ready { id, queue, keyed, task } = ready;
+        let Ready { id, queue, keyed, replicas, task } = ready;
         let batch =
-            Batch { id: BatchId::fresh(), queue: queue.clone(), tasks: [task].into(), replicas: 0 };
+            Batch { id: BatchId::fresh(), queue: queue.clone(), tasks: [task].into(), replicas };
         let enqueued = self.store(batch).await?;
         // A fresh id can only be there already because this call stored it and its answer was lost.
         let created = !keyed || enqueued.first() == Some(&Enqueued::Created);
@@ -109,15 +111,16 @@ impl Client {
         let drafts: Vec<Draft<T>> = drafts.into_iter().map(Into::into).collect();
         let mut seals = self.0.sealer.batch(drafts.len())?;
         let mut handles = Vec::with_capacity(drafts.len());
-        let mut queues: HashMap<QueueName, (Vec<usize>, Vec<NewTask>)> = HashMap::new();
+        let mut queues: HashMap<QueueName, (Vec<usize>, Vec<NewTask>, u8)> = HashMap::new();
         for (position, draft) in drafts.into_iter().enumerate() {
-            let Ready { id, queue, keyed, task } = self.ready(&mut seals, draft)?;
-            let (positions, tasks) = queues.entry(queue.clone()).or_default();
+            let Ready { id, queue, keyed, replicas, task } = self.ready(&mut seals, draft)?;
+            let (positions, tasks, most) = queues.entry(queue.clone()).or_default();
+            *most = replicas.max(*most);
             positions.push(position);
             tasks.push(task);
             handles.push(Handle::new(self.clone(), queue, id, !keyed));
         }
-        for (queue, (_, tasks)) in &queues {
+        for (queue, (_, tasks, _)) in &queues {
             let bytes: usize = tasks.iter().map(|task| task.envelope.record_len()).sum();
             if tasks.len() > BATCH_TASKS_MAX || bytes > BATCH_BYTES_MAX {
                 return Err(Error::too_large(format!(
@@ -127,8 +130,8 @@ impl Client {
                 )));
             }
         }
-        for (queue, (positions, tasks)) in queues {
-            let batch = Batch { id: BatchId::fresh(), queue, tasks: tasks.into(), replicas: 0 };
+        for (queue, (positions, tasks, replicas)) in queues {
+            let batch = Batch { id: BatchId::fresh(), queue, tasks: tasks.into(), replicas };
             let replies = self.store(batch).await?;
             for (position, reply) in positions.into_iter().zip(replies) {
                 handles[position].created |= reply == Enqueued::Created;
@@ -169,7 +172,14 @@ impl Client {
         let header = header(kind, queue.clone(), defaults, options, self.0.broker.now())?;
         let envelope = seals.envelope(id, header, &options.headers, body)?;
         let keyed = options.key.is_some();
-        Ok(Ready { id, queue, keyed, task: NewTask { envelope, due: options.due, fresh: !keyed } })
+        let replicas = options.replicas;
+        Ok(Ready {
+            id,
+            queue,
+            keyed,
+            replicas,
+            task: NewTask { envelope, due: options.due, fresh: !keyed },
+        })
     }
 }
 

@@ -31,6 +31,7 @@ pub struct Options {
     pub(crate) expires: Option<Duration>,
     pub(crate) retention: Option<Duration>,
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) replicas: u8,
 }
 
 /// A task on its way to be enqueued, with options.
@@ -104,6 +105,13 @@ impl<T> Draft<T> {
     /// How long the task and its result are kept once completed.
     pub fn retention(self, keep: Duration) -> Self {
         self.with(|o| o.retention = Some(keep))
+    }
+
+    /// How many replicas must have the task before its enqueue returns; 0, the default: the broker's word is
+    /// enough. Only where there are replicas: Redis. If they do not confirm in time the error
+    /// [`is_not_durable`](crate::Error::is_not_durable), and the task is stored all the same.
+    pub fn replicas(self, replicas: u8) -> Self {
+        self.with(|o| o.replicas = replicas)
     }
 
     /// Metadata for the handler, sealed with the payload.

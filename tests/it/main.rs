@@ -26,6 +26,8 @@ mod on_sqlite_memory;
 #[cfg(feature = "sqlite")]
 mod processes;
 #[cfg(feature = "redis")]
+mod redis_durable;
+#[cfg(feature = "redis")]
 mod redis_servers;
 #[cfg(feature = "sqlite")]
 mod runtime;

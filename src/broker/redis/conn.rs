@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, Msg, Pipeline, PushInfo, PushKind, RedisResult, Value};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster;
 use super::credentials::Credentials;
 use super::fault::{Class, Fault};
 use super::link::{LinkEvent, OnEvent};
+use super::{cluster, durable};
 use crate::error::Error;
 
 /// How long a connection is used although functions are missing, before another greeting may bring them.
@@ -140,6 +141,28 @@ impl Conn {
             Wire::Cluster(wire) => cluster::pipe(wire, pipe, &self.life).await,
         };
         self.judge(result)
+    }
+
+    /// Writes a key and waits for replicas, both on the connection to the key's primary.
+    pub(super) async fn replicated(
+        &mut self,
+        key: &str,
+        replicas: u8,
+        timeout: Duration,
+    ) -> Result<u64, Fault> {
+        let [write, wait] = durable::ask_replicas(key, replicas, timeout);
+        let mut pipe = Pipeline::with_capacity(2);
+        pipe.add_command(write).add_command(wait);
+        let result = match &mut self.wire {
+            Wire::One(wire) => pipe.query_async(wire).await.map_err(Fault::from),
+            Wire::Cluster(wire) => {
+                let route = Route::with_key(key, SlotAddr::Master);
+                let node = SingleNodeRoutingInfo::SpecificNode(route);
+                wire.route_pipeline(pipe, 0, 2, node).await.map_err(Fault::from)
+            }
+        };
+        let replies = self.judge(result)?;
+        durable::confirmed(replies).map_err(|error| Fault::new(Class::Broken, error))
     }
 
     /// Listens to a channel. Answers once Redis has confirmed it.

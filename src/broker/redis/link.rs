@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use redis::{Cmd, Pipeline, Value};
@@ -111,6 +112,18 @@ impl Link {
         let around = if pipe.is_transaction() { 2 } else { 0 };
         self.0.sent.fetch_add(pipe.len() as u64 + around, Ordering::Relaxed);
         conn.pipe(pipe).await
+    }
+
+    /// Writes a key and answers how many replicas have it, waiting for so many within the time.
+    pub(super) async fn replicated(
+        &self,
+        key: &str,
+        replicas: u8,
+        timeout: Duration,
+    ) -> Result<u64, Fault> {
+        let mut conn = self.conn().await?;
+        self.0.sent.fetch_add(2, Ordering::Relaxed);
+        conn.replicated(key, replicas, timeout).await
     }
 
     /// How many commands it carried so far.

@@ -13,6 +13,7 @@ mod conn;
 mod credentials;
 mod dequeue;
 mod dial;
+mod durable;
 mod enqueue;
 mod fault;
 mod inspect;
@@ -32,7 +33,8 @@ mod wake;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, Value};
@@ -73,6 +75,8 @@ struct Inner {
     /// Carries beats, and listens: a connection that publishes within a transaction must not, for Redis 7.0
     /// puts the message into the middle of the reply.
     beats: Io,
+    /// Waits for replicas; made when first needed.
+    replicas: OnceLock<Io>,
 }
 
 /// A span in ms, rounded up as everywhere.
@@ -107,7 +111,8 @@ impl RedisBroker {
         });
         let (options, clock) = (Arc::new(options), Arc::new(ServerClock::default()));
         let marks = Arc::new(Marks::new());
-        let greeting = greeting(library.clone(), clock.clone());
+        options.check()?;
+        let greeting = greeting(options.clone(), library.clone(), clock.clone());
         let heard = marks.clone();
         let hear: link::OnEvent = Arc::new(move |event| wake::hear(&heard, &event));
         let io = Io::start("oncue-redis", options.clone(), greeting.clone(), hear.clone())?;
@@ -122,6 +127,7 @@ impl RedisBroker {
             registered: Mutex::default(),
             io,
             beats,
+            replicas: OnceLock::new(),
         };
         Ok(Self(Arc::new(inner)))
     }
@@ -135,11 +141,18 @@ impl RedisBroker {
     }
 }
 
-/// On every connection: the functions are there, and what time it is.
-fn greeting(library: Arc<Library>, clock: Arc<ServerClock>) -> link::Greeting {
+/// On every connection: what the server keeps, the functions are there, and what time it is.
+fn greeting(
+    options: Arc<Options>,
+    library: Arc<Library>,
+    clock: Arc<ServerClock>,
+) -> link::Greeting {
+    let told = Arc::new(AtomicBool::new(false));
     Arc::new(move |mut conn| {
-        let (library, clock) = (library.clone(), clock.clone());
+        let (options, library) = (options.clone(), library.clone());
+        let (clock, told) = (clock.clone(), told.clone());
         Box::pin(async move {
+            durable::probe(&mut conn, &options, &told).await?;
             library.ensure(&mut conn).await?;
             let mut time = Cmd::new();
             time.arg("TIME");
@@ -202,7 +215,17 @@ impl Broker for RedisBroker {
         if batch.tasks.is_empty() {
             return ready(Ok(Vec::new()));
         }
-        enqueue::enqueue(&self.0, batch)
+        let (queue, replicas) = (batch.queue.clone(), batch.replicas);
+        let stored = enqueue::enqueue(&self.0, batch);
+        if replicas == 0 {
+            return stored;
+        }
+        let broker = self.0.clone();
+        Box::pin(async move {
+            let answers = stored.await?;
+            durable::confirm(broker, queue, replicas).await?;
+            Ok(answers)
+        })
     }
 
     fn dequeue(&self, ask: Ask) -> Reply<Vec<Claim>> {

@@ -24,9 +24,19 @@ const SENTINEL_USER_VARIABLE: &str = "ONCUE_SENTINEL_USER";
 const SENTINEL_PASSWORD_VARIABLE: &str = "ONCUE_SENTINEL_PASSWORD";
 const SENTINEL_PASSWORD_FILE_VARIABLE: &str = "ONCUE_SENTINEL_PASSWORD_FILE";
 
-const PARAMETERS: [&str; 8] =
-    ["ca", "cert", "key", "timeout", "insecure", "user", "password", "sentinel-user"];
-const INSECURE: [&str; 3] = ["plaintext", "no-password", "both"];
+const PARAMETERS: [&str; 9] = [
+    "ca",
+    "cert",
+    "key",
+    "timeout",
+    "replica-timeout",
+    "insecure",
+    "user",
+    "password",
+    "sentinel-user",
+];
+const INSECURE: [&str; 4] = ["plaintext", "no-password", "both", "eviction"];
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT_MIN: Duration = Duration::from_millis(50);
 const TIMEOUT_MAX: Duration = Duration::from_secs(600);
@@ -46,6 +56,9 @@ pub struct Options {
     sentinel_credentials: Option<Arc<dyn CredentialSource>>,
     plaintext_allowed: bool,
     no_password_allowed: bool,
+    pub(super) eviction_allowed: bool,
+    /// How long replicas may take to confirm an enqueue that asks for them.
+    pub(super) replica_timeout: Duration,
     pub(super) namespace: String,
     /// How long an answer may take, and how long a call waits for a connection.
     pub(super) response_timeout: Duration,
@@ -79,7 +92,9 @@ impl Options {
     ///
     /// User and password are percent-encoded. After a `?` may stand, joined by `&`: `ca`, `cert`, `key` (paths of
     /// PEM files, read at every connect), `timeout` (`5s`: for an answer, and to wait for a connection), `user`,
-    /// `sentinel-user`, for sockets `password`, and `insecure=plaintext`, `no-password` or `both`.
+    /// `sentinel-user`, for sockets `password`, `replica-timeout` (1s: for replicas to confirm, if an enqueue asks
+    /// for them), and `insecure=` with some of `plaintext`, `no-password`, `both`, `eviction` (a server that throws
+    /// tasks away when its memory is full), joined by commas.
     ///
     /// A password in a URL is warned about; better are `ONCUE_REDIS_PASSWORD`, `ONCUE_REDIS_PASSWORD_FILE` (with
     /// `ONCUE_REDIS_USER`) or [`credentials`](Self::credentials). For sentinels there are
@@ -100,6 +115,8 @@ impl Options {
             sentinel_credentials: None,
             plaintext_allowed: false,
             no_password_allowed: false,
+            eviction_allowed: false,
+            replica_timeout: REPLICA_TIMEOUT,
             namespace: "default".to_owned(),
             response_timeout: TIMEOUT,
             clock: None,
@@ -160,15 +177,33 @@ impl Options {
                 })?;
                 Ok(())
             }
+            "replica-timeout" => {
+                let timeout = humantime::parse_duration(value).ok();
+                let timeout = timeout.filter(|time| *time <= self.response_timeout / 2);
+                self.replica_timeout = timeout.ok_or_else(|| {
+                    Error::invalid(format!(
+                        "parameter \"replica-timeout\" of the Redis URL is {value:?}; write it like 500ms, at most half \
+                         of `timeout`, which stands before it"
+                    ))
+                })?;
+                Ok(())
+            }
             "insecure" => {
-                if !INSECURE.contains(&value) {
-                    let hint = suggestion(value, INSECURE);
-                    return Err(Error::invalid(format!(
-                        "parameter \"insecure\" of the Redis URL is {value:?}; use plaintext, no-password or both{hint}"
-                    )));
+                for word in value.split(',') {
+                    match word {
+                        "plaintext" => self.plaintext_allowed = true,
+                        "no-password" => self.no_password_allowed = true,
+                        "both" => (self.plaintext_allowed, self.no_password_allowed) = (true, true),
+                        "eviction" => self.eviction_allowed = true,
+                        word => {
+                            let hint = suggestion(word, INSECURE);
+                            return Err(Error::invalid(format!(
+                                "parameter \"insecure\" of the Redis URL is {value:?}; use plaintext, no-password, \
+                                 both or eviction, joined by commas{hint}"
+                            )));
+                        }
+                    }
                 }
-                self.plaintext_allowed = value != "no-password";
-                self.no_password_allowed = value != "plaintext";
                 Ok(())
             }
             "user" => {
