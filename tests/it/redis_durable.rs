@@ -29,7 +29,8 @@ fn pending(broker: &RedisBroker) -> u64 {
 fn an_enqueue_may_wait_for_replicas_and_says_if_they_do_not_confirm() {
     let all = Sentinels::start();
     let primary = all.primary();
-    let linked = || all.servers[primary].info("connected_slaves").is_some_and(|n| n == "1");
+    let online = |told: String| told.contains("state=online").then_some(());
+    let linked = || all.servers[primary].info("slave0").and_then(online).is_some();
     until("a replica", || linked().then_some(()));
     let broker = broker(&format!("{}?replica-timeout=300ms", all.servers[primary].url()));
     assert_eq!(run(broker.enqueue(batch(1))).expect("confirmed"), [Enqueued::Created]);
