@@ -96,7 +96,6 @@ local function enqueue(keys, args)
     local pending = creates[i]
     if pending and items[i] then
       local flags, due = struct.unpack('>BI8', items[i], 17)
-      call('HSET', b .. 't', ids[i], sub(items[i], 26))
       if band(flags, 1) == 1 then call('HSET', b .. 'ref', ids[i], 'd') end
       if band(flags, 4) == 4 then due = at + due end
       if due > at then
@@ -117,6 +116,11 @@ local function enqueue(keys, args)
     if created < n then answers[i] = creates[i] and '1' or '0' end
   end
   for suffix, entries in pairs(lines) do join(b, 'LPUSH', 'p', suffix, entries) end
+  -- After all that may find a key of another type: a record without a state would be a task that exists, for
+  -- whoever enqueues it again, and never runs.
+  for i = 1, n do
+    if creates[i] and items[i] then call('HSET', b .. 't', ids[i], sub(items[i], 26)) end
+  end
 
   local receipts = {}
   for i = 1, count do
