@@ -25,6 +25,8 @@ mod on_sqlite_file;
 mod on_sqlite_memory;
 #[cfg(feature = "sqlite")]
 mod processes;
+#[cfg(all(feature = "redis", feature = "failpoints"))]
+mod redis_faults;
 #[cfg(feature = "redis")]
 mod redis_durable;
 #[cfg(feature = "redis")]

@@ -7,9 +7,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::{Cmd, Pipeline};
+use redis::{Cmd, Pipeline, Value};
 use tokio::sync::oneshot;
 
+use super::fault::{Class, Fault};
 use super::{Inner, reply};
 use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, Enqueued, NewTask, Reply, Ticket};
 use crate::error::{Error, Result};
@@ -135,9 +136,18 @@ async fn send(broker: &Inner, queue: &QueueName, batches: &[&Batch]) -> Result<V
             store.arg(task.envelope.id().as_bytes()).arg(task.envelope.record());
         }
         let mut pipe = Pipeline::with_capacity(2);
-        pipe.atomic().add_command(call).add_command(store);
-        let mut replies = broker.io.link.pipe(&pipe).await?.into_iter();
-        replies.next().ok_or_else(|| Error::corrupt("Redis answered nothing to an enqueue"))?
+        pipe.atomic().ignore_errors().add_command(call).add_command(store);
+        let replies: Result<[Value; 2], _> = broker.io.link.pipe(&pipe).await?.try_into();
+        let [flags, stored] =
+            replies.map_err(|_| Error::corrupt("Redis answered half an enqueue"))?;
+        if let Value::ServerError(refusal) = &flags {
+            let is_full = Fault::from(refusal.clone()).class == Class::Full;
+            // The function itself remembers what must not stay when its limit is reached.
+            if !is_full {
+                take_back(broker, &keys.records(), &plain, &stored).await;
+            }
+        }
+        flags
     };
     let flags = reply::bytes(flags)?;
     let answers = if flags.is_empty() {
@@ -158,6 +168,23 @@ async fn send(broker: &Inner, queue: &QueueName, batches: &[&Batch]) -> Result<V
         broker.marks.bump([true, !all().all(is_now), false]);
     }
     Ok(answers)
+}
+
+/// Deletes the records of a batch that was refused, or the same batch sent again would find tasks that have no
+/// state. Of a batch of which anything was there before nothing is deleted: it may have been stored by a call
+/// whose reply was lost.
+async fn take_back(broker: &Inner, records: &str, plain: &[&NewTask], stored: &Value) {
+    if !matches!(stored, Value::Int(new) if usize::try_from(*new) == Ok(plain.len())) {
+        return;
+    }
+    let mut delete = Cmd::new();
+    delete.arg("HDEL").arg(records);
+    for task in plain {
+        delete.arg(&task.envelope.id().as_bytes()[..]);
+    }
+    if let Err(fault) = broker.io.link.call(&delete).await {
+        tracing::warn!(error = %fault.error, "records of a refused enqueue are left in Redis");
+    }
 }
 
 /// The call of the function, and the tasks whose records follow by HSET.

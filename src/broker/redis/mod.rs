@@ -34,7 +34,7 @@ mod wake;
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, Value};
@@ -69,14 +69,24 @@ struct Inner {
     marks: Arc<Marks>,
     interest: Interest,
     piles: Piles,
-    /// Queues that are in the registry.
-    registered: Mutex<HashSet<QueueName>>,
+    registered: Arc<Registered>,
     io: Io,
     /// Carries beats, and listens: a connection that publishes within a transaction must not, for Redis 7.0
     /// puts the message into the middle of the reply.
     beats: Io,
     /// Waits for replicas; made when first needed.
     replicas: OnceLock<Io>,
+}
+
+/// Queues that are known to be in the registry. Forgotten with the connection: the next one may lead to a server
+/// that lost it.
+#[derive(Default)]
+struct Registered(Mutex<HashSet<QueueName>>);
+
+impl Registered {
+    fn lock(&self) -> MutexGuard<'_, HashSet<QueueName>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A span in ms, rounded up as everywhere.
@@ -113,8 +123,14 @@ impl RedisBroker {
         let marks = Arc::new(Marks::new());
         options.check()?;
         let greeting = greeting(options.clone(), library.clone(), clock.clone());
-        let heard = marks.clone();
-        let hear: link::OnEvent = Arc::new(move |event| wake::hear(&heard, &event));
+        let (heard, registered) = (marks.clone(), Arc::<Registered>::default());
+        let known = registered.clone();
+        let hear: link::OnEvent = Arc::new(move |event| {
+            if let link::LinkEvent::Down = event {
+                known.lock().clear();
+            }
+            wake::hear(&heard, &event);
+        });
         let io = Io::start("oncue-redis", options.clone(), greeting.clone(), hear.clone())?;
         let beats = Io::start("oncue-beats", options.clone(), greeting, hear)?;
         let inner = Inner {
@@ -124,7 +140,7 @@ impl RedisBroker {
             marks,
             interest: Interest::default(),
             piles: Piles::default(),
-            registered: Mutex::default(),
+            registered,
             io,
             beats,
             replicas: OnceLock::new(),
@@ -188,14 +204,13 @@ impl Inner {
 
     /// Writes a queue into the registry, once.
     async fn register(&self, queue: &QueueName) -> Result<()> {
-        let known = || self.registered.lock().unwrap_or_else(PoisonError::into_inner);
-        if known().contains(queue) {
+        if self.registered.lock().contains(queue) {
             return Ok(());
         }
         let mut add = Cmd::new();
         add.arg("SADD").arg(namespace_key(&self.options.namespace, "queues")).arg(queue.as_str());
         self.io.link.call(&add).await?;
-        known().insert(queue.clone());
+        self.registered.lock().insert(queue.clone());
         Ok(())
     }
 }

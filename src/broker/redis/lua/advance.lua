@@ -46,9 +46,9 @@ local function advance(keys, args)
     local left = from[due[i].key]
     left[#left + 1] = due[i].ticket
   end
+  line_up(b, 'LPUSH', moved, at)
   each('ZREM', b .. 's', from.s)
   each('ZREM', b .. 'r', from.r)
-  line_up(b, 'LPUSH', moved, at)
   if #moved > 0 then wake_ready(b) end
 
   local over = {}

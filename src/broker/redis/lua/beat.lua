@@ -9,7 +9,8 @@ local function beat(keys, args)
   local b = base(keys)
   local v = call('HGET', b .. 'cfg', 'v')
   if newer(v) then return newer(v) end
-  local lease, gone = now() + args[1], {}
+  local at, gone = now(), {}
+  local lease = at + args[1]
   for i = 2, #args do
     local session = args[i]
     if call('ZSCORE', b .. 'l', session) then
@@ -17,6 +18,7 @@ local function beat(keys, args)
     elseif call('ZSCORE', b .. 'q', session) then
       call('ZADD', b .. 'q', lease, session)
     else
+      bury_lost(b, session, at)
       gone[#gone + 1] = session
     end
   end

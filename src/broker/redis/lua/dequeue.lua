@@ -31,7 +31,7 @@ local function dequeue(keys, args)
   if #hashes > 0 and not cfg[2] then
     local masks = call('HMGET', b .. 'ln', unpack(hashes))
     for i = 1, #hashes do
-      local mask, limit = tonumber(masks[i] or 0), tonumber(args[5 + 2 * i])
+      local mask, limit = mask_of(masks[i]), tonumber(args[5 + 2 * i])
       local mine = lane == 'z' and floor(mask / 1024) or band(mask, 1023)
       if mine > 0 and limit > 0 then
         kinds[#kinds + 1] = { hash = hashes[i], mask = mask, mine = mine, limit = limit }
@@ -45,22 +45,34 @@ local function dequeue(keys, args)
       local line_mask = lshift(1, priority)
       if band(kind.mine, line_mask) ~= 0 then
         local suffix = char(priority, 1, 0) .. kind.hash
-        local entries = call('RPOP', b .. lane .. suffix, want) or {}
-        local n = #tickets
-        for i = 1, #entries do
-          local entry = entries[i]
-          if #entry == ENTRY then
-            n = n + 1
-            tickets[n] = sub(entry, 1, 16) .. suffix
-          else
-            junk(b)
+        local key, before, popped = b .. lane .. suffix, got, 0
+        repeat
+          local asked = want
+          local entries = try('RPOP', key, asked) or {}
+          if entries.err then
+            clear_line(b, key)
+            entries = {}
           end
-        end
-        if #entries < want then
-          kind.mine, kind.mask = kind.mine - line_mask, kind.mask - line_bit(lane, priority)
-          kind.drained = true
-        end
-        got, want = got + #entries, want - #entries
+          local n = #tickets
+          for i = 1, #entries do
+            local entry = entries[i]
+            if #entry == ENTRY then
+              n = n + 1
+              tickets[n] = sub(entry, 1, 16) .. suffix
+              got = got + 1
+            else
+              junk(b)
+            end
+          end
+          popped, want = popped + #entries, want - (got - before)
+          before = got
+          local drained = #entries < asked
+          if drained then
+            kind.mine, kind.mask = kind.mine - line_mask, kind.mask - line_bit(lane, priority)
+            kind.drained = true
+          end
+          -- Tasks behind junk are reached, but not at any price.
+        until want == 0 or drained or popped >= STEP
       end
     end
     kind.limit = kind.limit - got

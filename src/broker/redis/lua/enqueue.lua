@@ -32,7 +32,7 @@ local function enqueue_plain(b, args, first, suffix, at)
     end
   end
   for i = first, last do args[i] = args[i] .. stamp end
-  call('LPUSH', b .. 'p' .. suffix, unpack(args, first, last))
+  push_line(b, 'LPUSH', b .. 'p' .. suffix, args, first, last)
   open_line(b, 'p', suffix)
   return true
 end
@@ -141,7 +141,6 @@ local function enqueue(keys, args)
     local pending = creates[i]
     if pending and items[i] then
       local flags, due = struct.unpack('>BI8', items[i], 17)
-      call('HSET', b .. 't', ids[i], sub(items[i], 26))
       if band(flags, 1) == 1 then call('HSET', b .. 'ref', ids[i], 'd') end
       if band(flags, 4) == 4 then due = at + due end
       if due > at then
@@ -162,6 +161,11 @@ local function enqueue(keys, args)
     if created < n then answers[i] = creates[i] and '1' or '0' end
   end
   for suffix, entries in pairs(lines) do join(b, 'LPUSH', 'p', suffix, entries) end
+  -- After all that may find a key of another type: a record without a state would be a task that exists, for
+  -- whoever enqueues it again, and never runs.
+  for i = 1, n do
+    if creates[i] and items[i] then call('HSET', b .. 't', ids[i], sub(items[i], 26)) end
+  end
 
   receive(b, hour, batches, seen, stamp)
   if next(lines) then wake_ready(b) end

@@ -26,7 +26,7 @@ local function pending(b, rows, line_after, entry_after)
   local masks = call('HGETALL', b .. 'ln')
   for i = 1, #masks, 2 do
     for line = 0, 19 do
-      if band(tonumber(masks[i + 1]), lshift(1, line)) ~= 0 then
+      if band(mask_of(masks[i + 1]), lshift(1, line)) ~= 0 then
         lines[#lines + 1] = (line < 10 and 'p' or 'z') .. char(line % 10, 1, 0) .. masks[i]
       end
     end

@@ -51,17 +51,48 @@ local function line_bit(lane, priority)
   return lshift(1, priority + (lane == 'z' and 10 or 0))
 end
 
+-- The mask of a kind as it is stored; what is no number has no lines.
+local function mask_of(stored)
+  return tonumber(stored or 0) or 0
+end
+
+-- What is no ticket of ours is dropped, and counted. A counter that holds something else must not stop a verb
+-- half way.
+local function count(b, name, by)
+  try('HINCRBY', b .. 'st', name, by)
+end
+
+local function junk(b)
+  count(b, 'junk', 1)
+end
+
+-- A key of another type where a line should be holds no task of ours.
+local function clear_line(b, key)
+  call('UNLINK', key)
+  junk(b)
+end
+
+-- Pushes entries onto a line, whatever was put in its place.
+local function push_line(b, push, key, list, from, to)
+  if type(try(push, key, unpack(list, from, to))) == 'table' then
+    clear_line(b, key)
+    call(push, key, unpack(list, from, to))
+  end
+end
+
 -- A line may hold something from now on.
 local function open_line(b, lane, suffix)
   local kind = sub(suffix, 4)
-  local mask = tonumber(call('HGET', b .. 'ln', kind) or 0)
+  local mask = mask_of(call('HGET', b .. 'ln', kind))
   local with = bor(mask, line_bit(lane, byte(suffix)))
   if with ~= mask then call('HSET', b .. 'ln', kind, with) end
 end
 
 -- Entries join a line: as the last ones (LPUSH) or before all others (RPUSH).
 local function join(b, push, lane, suffix, entries)
-  each(push, b .. lane .. suffix, entries)
+  for from = 1, #entries, STEP do
+    push_line(b, push, b .. lane .. suffix, entries, from, min(from + STEP - 1, #entries))
+  end
   open_line(b, lane, suffix)
 end
 
@@ -92,9 +123,19 @@ end
 
 local ENTRY = 22
 
--- What is no ticket of ours is dropped, and counted.
-local function junk(b)
-  call('HINCRBY', b .. 'st', 'junk', 1)
+-- Ends a session: it neither claims nor settles any more, and what it holds is taken over by a reclaim.
+local function bury(b, session, at)
+  call('ZADD', b .. 'e', at + HOUR, session)
+  if call('EXISTS', b .. 'a:' .. session) == 1 then
+    call('RENAME', b .. 'a:' .. session, b .. 'dead:' .. session)
+    call('RPUSH', b .. 'dd', session)
+  end
+end
+
+-- A session without a lease that holds claims has lost it by a fault (a key was evicted or deleted): no reclaim
+-- would find them. Whoever still names it has them found.
+local function bury_lost(b, session, at)
+  if call('EXISTS', b .. 'a:' .. session) == 1 then bury(b, session, at) end
 end
 
 -- Something may be claimed: wakes those who found nothing. An empty dequeue left the flag.

@@ -13,10 +13,12 @@
 
 -- Most sessions killed, and most kinds looked at, in one call.
 local KILL_MAX, KINDS_MAX = 500, 200
+-- Most sets of the dead looked into: few of them are empty or hold junk.
+local DEAD_MAX = 1000
 
 local function guarded(b, at, gap)
   local old = call('HMGET', b .. 'st', 'tick', 'guard')
-  local tick, guard = tonumber(old[1] or 'x'), tonumber(old[2] or 0)
+  local tick, guard = tonumber(old[1] or 'x'), tonumber(old[2] or 0) or 0
   if not tick or at - tick >= gap then guard = at + gap end
   guard = min(guard, at + gap)
   call('HSET', b .. 'st', 'tick', at, 'guard', guard)
@@ -26,33 +28,31 @@ end
 local function kill(b, key, at)
   for _, session in ipairs(call('ZRANGE', b .. key, '-inf', at, 'BYSCORE', 'LIMIT', 0, KILL_MAX)) do
     call('ZREM', b .. key, session)
-    call('ZADD', b .. 'e', at + HOUR, session)
-    if call('EXISTS', b .. 'a:' .. session) == 1 then
-      call('RENAME', b .. 'a:' .. session, b .. 'dead:' .. session)
-      call('RPUSH', b .. 'dd', session)
-    end
+    bury(b, session, at)
   end
 end
 
 local function take_over(b, most)
   local tickets = {}
-  while #tickets < most do
-    local session = call('LINDEX', b .. 'dd', 0)
+  for _ = 1, DEAD_MAX do
+    local session = #tickets < most and call('LINDEX', b .. 'dd', 0)
     if not session then break end
-    for _, ticket in ipairs(call('SPOP', b .. 'dead:' .. session, most - #tickets)) do
+    local key = b .. 'dead:' .. session
+    if type(try('SCARD', key)) == 'table' then clear_line(b, key) end
+    for _, ticket in ipairs(call('SPOP', key, most - #tickets)) do
       if is_ticket(ticket) then
         tickets[#tickets + 1] = ticket
       else
         junk(b)
       end
     end
-    if call('EXISTS', b .. 'dead:' .. session) == 0 then call('LPOP', b .. 'dd') end
+    if call('EXISTS', key) == 0 then call('LPOP', b .. 'dd') end
   end
   return tickets
 end
 
--- Takes up to `most` tasks of unknown kinds that have been pending since `cutoff` or longer.
-local function untaken(b, known, cutoff, most, tickets)
+-- Takes up to `most` tasks of unknown kinds that have been pending since `cutoff` or longer, into `held`.
+local function untaken(b, known, cutoff, most, tickets, held)
   local kinds
   if call('HLEN', b .. 'ln') > KINDS_MAX then
     kinds = call('HRANDFIELD', b .. 'ln', KINDS_MAX)
@@ -60,17 +60,24 @@ local function untaken(b, known, cutoff, most, tickets)
     kinds = call('HKEYS', b .. 'ln')
   end
   for _, kind in ipairs(kinds) do
-    local mask = known[kind] and 0 or tonumber(call('HGET', b .. 'ln', kind) or 0)
+    local mask = known[kind] and 0 or mask_of(call('HGET', b .. 'ln', kind))
     for line = 0, 19 do
       if most == 0 then return end
       if band(mask, lshift(1, line)) ~= 0 then
         local suffix = char(line % 10, 1, 0) .. kind
         local key = b .. (line < 10 and 'p' or 'z') .. suffix
-        for _, entry in ipairs(call('LRANGE', key, -most - LOOK, -1)) do
+        local entries = try('LRANGE', key, -most - LOOK, -1)
+        for _, entry in ipairs(entries.err and {} or entries) do
+          local ticket = sub(entry, 1, 16) .. suffix
           if most > 0 and #entry == ENTRY and struct.unpack('>I6', entry, 17) <= cutoff then
+            if is_ticket(ticket) then
+              call('SADD', held, ticket)
+              tickets[#tickets + 1] = ticket
+              most = most - 1
+            else
+              junk(b)
+            end
             call('LREM', key, -1, entry)
-            tickets[#tickets + 1] = sub(entry, 1, 16) .. suffix
-            most = most - 1
           end
         end
       end
@@ -82,7 +89,7 @@ local function any_pending(b, kinds)
   if #kinds == 0 then return 0 end
   local masks = call('HMGET', b .. 'ln', unpack(kinds))
   for i = 1, #kinds do
-    local mask = tonumber(masks[i] or 0)
+    local mask = mask_of(masks[i])
     for line = 0, 19 do
       if band(mask, lshift(1, line)) ~= 0 then
         local suffix = char(line % 10, 1, 0) .. kinds[i]
@@ -91,6 +98,24 @@ local function any_pending(b, kinds)
     end
   end
   return 0
+end
+
+-- A line its mask does not tell of (a key was evicted or deleted) would never be looked at again: each tick looks
+-- for the lines of one of its kinds.
+local function relearn(b, kinds, at)
+  if #kinds == 0 then return end
+  local kind = kinds[floor(at / 1000) % #kinds + 1]
+  local keys = {}
+  for line = 0, 19 do
+    keys[line + 1] = b .. (line < 10 and 'p' or 'z') .. char(line % 10, 1, 0) .. kind
+  end
+  if call('EXISTS', unpack(keys)) == 0 then return end
+  local mask = mask_of(call('HGET', b .. 'ln', kind))
+  local with = mask
+  for line = 0, 19 do
+    if call('EXISTS', keys[line + 1]) == 1 then with = bor(with, lshift(1, line)) end
+  end
+  if with ~= mask then call('HSET', b .. 'ln', kind, with) end
 end
 
 local function trim(b, key, at)
@@ -111,18 +136,21 @@ local function reclaim(keys, args)
     kill(b, 'l', at)
     kill(b, 'q', at)
   end
-  local tickets = take_over(b, most)
+  local tickets, held = take_over(b, most), b .. 'a:' .. session
   local lost = #tickets
+  -- At once: what comes next may find a key of another type.
+  if lost > 0 then
+    each('SADD', held, tickets)
+    if not lease then call('ZADD', b .. 'l', at + args[2], session) end
+  end
   local kinds, known = {}, {}
   for i = 6, #args do
     kinds[#kinds + 1] = args[i]
     known[args[i]] = true
   end
-  if lost < most then untaken(b, known, at - args[5], most - lost, tickets) end
-  if #tickets > 0 then
-    each('SADD', b .. 'a:' .. session, tickets)
-    if not lease then call('ZADD', b .. 'l', at + args[2], session) end
-  end
+  if lost < most then untaken(b, known, at - args[5], most - lost, tickets, held) end
+  if #tickets > lost and not lease then call('ZADD', b .. 'l', at + args[2], session) end
+  relearn(b, kinds, at)
   trim(b, 'e', at)
   trim(b, 'd', at)
   local all, trails = claims(b, tickets)

@@ -14,6 +14,7 @@ local function retire(keys, args)
     call('ZREM', b .. 'l', session)
     call('ZADD', b .. 'q', lease, session)
   elseif not call('ZSCORE', b .. 'q', session) then
+    bury_lost(b, session, at)
     if not call('ZSCORE', b .. 'e', session) then call('ZADD', b .. 'e', at + HOUR, session) end
     return 0
   end
@@ -21,14 +22,19 @@ local function retire(keys, args)
   for i = 2, #args do known[args[i]] = true end
   local back = {}
   for _, ticket in ipairs(call('SMEMBERS', b .. 'a:' .. session)) do
-    if not known[id_of(ticket)] then back[#back + 1] = ticket end
+    if not is_ticket(ticket) then
+      call('SREM', b .. 'a:' .. session, ticket)
+      junk(b)
+    elseif not known[id_of(ticket)] then
+      back[#back + 1] = ticket
+    end
   end
-  each('SREM', b .. 'a:' .. session, back)
   for from = 1, #back, STEP do
     local step = {}
     for i = from, min(from + STEP - 1, #back) do step[#step + 1] = back[i] end
     line_up(b, 'RPUSH', step, at)
   end
+  each('SREM', b .. 'a:' .. session, back)
   if #back > 0 then wake_ready(b) end
   return #back
 end

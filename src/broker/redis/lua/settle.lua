@@ -19,7 +19,7 @@ local function settle_plain(b, held_key, args)
   local ids = {}
   for i = 1, #held do ids[i] = sub(args[i + 2], 1, 16) end
   forget(b, ids, now)
-  call('HINCRBY', b .. 'st', 'completed', #ids)
+  count(b, 'completed', #ids)
   call('PUBLISH', b .. 'settled', '')
   return true
 end
@@ -29,6 +29,7 @@ local function settle(keys, args)
   local v = call('HGET', b .. 'cfg', 'v')
   if newer(v) then return newer(v) end
   if not call('ZSCORE', b .. 'l', session) and not call('ZSCORE', b .. 'q', session) then
+    bury_lost(b, session, now())
     return fenced('is dead or unknown; its claims belong to others')
   end
   local held_key = b .. 'a:' .. session
@@ -52,7 +53,6 @@ local function settle(keys, args)
       if held[i] == 1 then mine[#mine + 1] = tickets[i] end
     end
   end
-  each('SREM', held_key, mine)
 
   local gone, completed, failed, ended = {}, 0, 0, false
   for i = 1, plain do
@@ -105,12 +105,12 @@ local function settle(keys, args)
     forget(b, gone, now)
     ended = true
   end
-  if completed > 0 then call('HINCRBY', b .. 'st', 'completed', completed) end
-  if failed > 0 then call('HINCRBY', b .. 'st', 'failed', failed) end
-  if #released > 0 then
-    line_up(b, 'RPUSH', released, at)
-    wake_ready(b)
-  end
+  if #released > 0 then line_up(b, 'RPUSH', released, at) end
+  -- Last: if a key of another type stopped this half way, the claims are still held, and found.
+  each('SREM', held_key, mine)
+  if completed > 0 then count(b, 'completed', completed) end
+  if failed > 0 then count(b, 'failed', failed) end
+  if #released > 0 then wake_ready(b) end
   if first_due then call('PUBLISH', b .. 'due', '') end
   if ended then call('PUBLISH', b .. 'settled', '') end
   if not missing then return '' end

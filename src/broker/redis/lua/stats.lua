@@ -11,7 +11,7 @@ local function stats(keys)
   local masks = call('HGETALL', b .. 'ln')
   for i = 1, #masks, 2 do
     for line = 0, 19 do
-      if band(tonumber(masks[i + 1]), lshift(1, line)) ~= 0 then
+      if band(mask_of(masks[i + 1]), lshift(1, line)) ~= 0 then
         local key = b .. (line < 10 and 'p' or 'z') .. char(line % 10, 1, 0) .. masks[i]
         pending = pending + call('LLEN', key)
         for _, entry in ipairs(call('LRANGE', key, -LOOK, -1)) do

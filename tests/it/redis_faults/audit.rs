@@ -1,0 +1,90 @@
+//! What is stored in Redis, read past the broker: where each task is, and whether the books agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oncue::task::TaskId;
+use redis::Connection;
+
+use crate::redis_servers::server::Server;
+
+/// The keys of a queue, read one by one: nothing else may be going on.
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// The ids that have a record.
+    pub records: BTreeSet<Vec<u8>>,
+    /// Records that the next enqueue takes away.
+    pub orphans: BTreeSet<Vec<u8>>,
+    /// Where each id is found, by the names of keys; twice in one line is two places.
+    pub places: BTreeMap<Vec<u8>, Vec<String>>,
+}
+
+impl Audit {
+    #[track_caller]
+    pub fn of(server: &Server, prefix: &str) -> Self {
+        let mut admin = server.admin().expect("an admin");
+        // Namespaces and queues of tests have none of the characters that mean something in a pattern.
+        let pattern = format!("{prefix}*");
+        let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg(pattern).query(&mut admin).expect("keys");
+        let mut audit = Self::default();
+        for key in keys {
+            audit.read(&mut admin, &key, &key[prefix.len()..]);
+        }
+        audit
+    }
+
+    fn read(&mut self, admin: &mut Connection, key: &[u8], name: &[u8]) {
+        let mut ask = |words: &[&str]| -> Vec<Vec<u8>> {
+            let mut cmd = redis::cmd(words[0]);
+            cmd.arg(key).arg(&words[1..]);
+            cmd.query(admin).expect("an answer")
+        };
+        let place = String::from_utf8_lossy(name).into_owned();
+        let found = match name {
+            b"t" => return self.records.extend(ask(&["HKEYS"])),
+            b"or" => return self.orphans.extend(ask(&["SMEMBERS"])),
+            b"s" | b"r" | b"c" | b"x" => ask(&["ZRANGE", "0", "-1"]),
+            [b'p' | b'z', _, ..] => ask(&["LRANGE", "0", "-1"]),
+            _ if name.starts_with(b"a:") || name.starts_with(b"dead:") => ask(&["SMEMBERS"]),
+            _ => return,
+        };
+        for member in found {
+            let id = member.get(..16).unwrap_or(&member).to_vec();
+            self.places.entry(id).or_default().push(place.clone());
+        }
+    }
+
+    /// The places of a task.
+    pub fn places_of(&self, id: TaskId) -> Vec<&str> {
+        let places = self.places.get(&id.as_bytes()[..]);
+        places.map_or_else(Vec::new, |places| places.iter().map(String::as_str).collect())
+    }
+
+    /// Why the books do not agree, if they do not: a record that belongs to no task, a task without one, a task
+    /// in two places.
+    pub fn complaint(&self) -> Option<String> {
+        let twice = self.places.iter().filter(|(_, places)| places.len() > 1);
+        let twice: Vec<_> = twice.map(|(id, places)| (hex(id), places)).collect();
+        let leaked = self.records.iter().filter(|id| !self.places.contains_key(*id));
+        let leaked: Vec<_> = leaked.map(|id| hex(id)).collect();
+        let empty = self.places.keys().filter(|id| !self.records.contains(*id));
+        let empty: Vec<_> = empty.map(|id| hex(id)).collect();
+        let all = [twice.len(), leaked.len(), empty.len()];
+        (all != [0; 3])
+            .then(|| format!("in two places: {twice:?}; no task: {leaked:?}; no record: {empty:?}"))
+    }
+
+    /// Fails unless there are exactly these tasks, each in one place.
+    #[track_caller]
+    pub fn check(&self, ids: impl IntoIterator<Item = TaskId>) {
+        if let Some(complaint) = self.complaint() {
+            panic!("{complaint}");
+        }
+        let ids: BTreeSet<Vec<u8>> = ids.into_iter().map(|id| id.as_bytes().to_vec()).collect();
+        assert_eq!(self.records.len(), ids.len(), "records");
+        assert_eq!(self.records, ids);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}

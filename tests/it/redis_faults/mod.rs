@@ -1,0 +1,15 @@
+//! Faults of Redis and of the way to it: lost replies, late requests, missing and foreign keys, limits under
+//! races, outages, failovers, moved slots. The broker is real, and so are the servers.
+
+mod audit;
+mod company;
+mod history;
+mod junk;
+mod late;
+mod limits;
+mod missing;
+mod outages;
+mod replies;
+mod site;
+mod versions;
+mod ways;
