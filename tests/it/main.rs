@@ -4,6 +4,8 @@
 // The conformance suite is mounted once per broker on purpose.
 #![allow(clippy::duplicate_mod)]
 
+#[cfg(all(feature = "redis", feature = "failpoints"))]
+mod acl;
 #[cfg(feature = "sqlite")]
 mod attack;
 #[cfg(all(feature = "sqlite", feature = "cli"))]

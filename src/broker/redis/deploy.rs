@@ -9,7 +9,6 @@ use super::library::Library;
 use super::options::Options;
 use super::ready;
 use crate::broker::Reply;
-use crate::error::Result;
 
 /// What stood in the place of the library before.
 #[derive(Clone, Debug, PartialEq, Eq)]
