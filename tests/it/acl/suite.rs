@@ -6,8 +6,10 @@
 use std::sync::{Arc, LazyLock};
 
 use oncue::broker::redis::acl::Role;
-use oncue::broker::{Broker, Inspect, Wake};
+use oncue::broker::redis::{Options, RedisBroker};
+use oncue::broker::{Broker, Inspect, Order, Wake};
 use oncue::clock::ManualClock;
+use oncue::state::State;
 
 use super::by_role::ByRole;
 use super::users::Users;
@@ -50,6 +52,29 @@ fn random_histories_agree_with_the_model() {
         },
         24,
     );
+}
+
+#[test]
+fn the_functions_of_production_ask_the_server_for_the_time() {
+    let users = Users::of(&["default"]);
+    run(oncue::connect::deploy(&users.url(Role::Deployer))).expect("deployed");
+    let open = |role| {
+        let options = Options::parse(&users.url(role)).expect("a URL");
+        RedisBroker::open(options.namespace(super::users::NAMESPACE)).expect("a broker")
+    };
+    let [producer, worker, scheduler] = [Role::Producer, Role::Worker, Role::Scheduler].map(open);
+    let bench = Bench::new(&|_| Opened { broker: Arc::new(worker.clone()), guard: None });
+    run(producer.enqueue(bench.batch(tasks(1)))).expect("stored");
+    let (session, claims) = bench.take_all();
+    assert_eq!(bench.beat(&[&session]), []);
+    bench.end(&session, &claims[0], Order::Retry { after: MINUTE });
+    for sweeper in [worker, scheduler] {
+        run(sweeper.advance(bench.queue.clone(), 1)).expect("advanced");
+        run(sweeper.reclaim(bench.sweep(&bench.session()))).expect("swept");
+        run(sweeper.retire(bench.session(), vec![])).expect("retired");
+    }
+    let stats = run(open(Role::Viewer).stats()).expect("counted");
+    assert_eq!(stats[0].count(State::Retry), 1);
 }
 
 /// Waits for a mark of one role, while another does what makes it.
