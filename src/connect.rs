@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::broker::Inspect;
 #[cfg(feature = "redis")]
-use crate::broker::redis::{Options as RedisOptions, RedisBroker};
+use crate::broker::redis;
+#[cfg(feature = "redis")]
+pub use crate::broker::redis::{Deployed, Found, acl};
 #[cfg(feature = "sqlite")]
 use crate::broker::sqlite::{Location, Options, SqliteBroker};
 use crate::error::{Error, Result, suggestion};
@@ -104,7 +106,7 @@ impl Connect {
 
     #[cfg(feature = "redis")]
     fn open_redis(self) -> Result<Connection> {
-        let options = RedisOptions::parse(&self.url)?.namespace(&self.namespace);
+        let options = redis::Options::parse(&self.url)?.namespace(&self.namespace);
         // Keys first: a broker nobody can use is not connected to.
         let keyring = match &self.keys {
             Some(source) => source.load()?,
@@ -116,7 +118,7 @@ impl Connect {
             })?,
         };
         let sealer = Sealer::new(keyring, &self.namespace)?;
-        let broker = Arc::new(RedisBroker::open(options)?);
+        let broker = Arc::new(redis::RedisBroker::open(options)?);
         Ok(Connection { broker, sealer })
     }
 
@@ -143,6 +145,20 @@ impl Connect {
         let sealer = Sealer::new(keyring, &self.namespace)?;
         Ok(Connection { broker: Arc::new(broker), sealer })
     }
+}
+
+/// Loads the functions of this version into the Redis at this URL, on every primary if it is a cluster. Needs no
+/// key.
+///
+/// # Errors
+/// A URL that is wrong, or of a broker that has no functions, [`is_invalid`](Error::is_invalid); a user who may
+/// not load them [`is_denied`](Error::is_denied).
+#[cfg(feature = "redis")]
+pub async fn deploy(url: &str) -> Result<Deployed> {
+    if url.starts_with("sqlite:") {
+        return Err(Error::invalid("SQLite needs nothing deployed; this is for Redis"));
+    }
+    redis::deploy(redis::Options::parse(url)?).await
 }
 
 /// The keyring the environment or a file beside the database holds, if either does.

@@ -3,8 +3,12 @@
 //! A command returns data; [`output`] prints it. What a command may do with a broker that is not there is
 //! decided in [`target`].
 
+#[cfg(feature = "redis")]
+mod acl;
 mod bench;
 mod demo;
+#[cfg(feature = "redis")]
+mod deploy;
 mod file;
 mod key;
 mod output;
@@ -41,13 +45,15 @@ Examples:
   oncue queue list
   oncue task list --queue default --state archived --json
   oncue task show 01937a5c-6e0a-7000-8000-000000000000 --reveal
-  oncue key generate --out oncue.db.key";
+  oncue key generate --out oncue.db.key
+  oncue deploy --broker redis://localhost";
 
 /// Sealed background tasks, run on cue.
 #[derive(Parser)]
 #[command(name = "oncue", version, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// sqlite:PATH [env: ONCUE_BROKER] [default: sqlite:oncue.db]
+    /// sqlite:PATH, or redis://HOST in a build with Redis [env: ONCUE_BROKER]
+    /// [default: sqlite:oncue.db]
     #[arg(long, global = true, value_name = "URL", help_heading = EVERYWHERE)]
     broker: Option<String>,
     /// Print JSON: the answer on standard output, an error on standard error
@@ -73,6 +79,26 @@ enum Command {
     /// Keys
     #[command(subcommand)]
     Key(key::Key),
+    /// Users of Redis
+    #[cfg(feature = "redis")]
+    #[command(subcommand)]
+    Acl(acl::Acl),
+    #[cfg(feature = "redis")]
+    Deploy(deploy::Args),
+    /// Users of Redis (not in this build)
+    #[cfg(not(feature = "redis"))]
+    Acl(Lacking),
+    /// Load the functions into Redis (not in this build)
+    #[cfg(not(feature = "redis"))]
+    Deploy(Lacking),
+}
+
+/// Understood, to say what this build lacks.
+#[cfg(not(feature = "redis"))]
+#[derive(clap::Args)]
+struct Lacking {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _any: Vec<std::ffi::OsString>,
 }
 
 /// How a command ended that did not fail with an error.
@@ -117,6 +143,16 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Verdict> {
             Command::Queue(queue) => queue::run(queue, &target, output).await?,
             Command::Task(task) => task::run(task, &target, output).await?,
             Command::Key(key) => key::run(key, &target, output).await?,
+            #[cfg(feature = "redis")]
+            Command::Acl(acl) => acl::run(acl, output)?,
+            #[cfg(feature = "redis")]
+            Command::Deploy(args) => deploy::run(args, &target, output).await?,
+            #[cfg(not(feature = "redis"))]
+            Command::Acl(_) | Command::Deploy(_) => {
+                return Err(oncue::Error::invalid(
+                    "this build has no Redis; install one that has: cargo install --path . -F redis",
+                ));
+            }
         }
         Ok(Verdict::Done)
     })

@@ -62,7 +62,13 @@ pub struct Bench {
 impl Bench {
     pub fn new(open: Opener<'_>) -> Self {
         let clock = Arc::new(ManualClock::at(START));
-        let Opened { broker, guard } = open(clock.clone());
+        let opened = open(clock.clone());
+        Self::at(clock, opened)
+    }
+
+    /// A broker that was opened with this clock.
+    pub fn at(clock: Arc<ManualClock>, opened: Opened) -> Self {
+        let Opened { broker, guard } = opened;
         Self { broker, clock, queue: queue("default"), _guard: guard }
     }
 

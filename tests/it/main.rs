@@ -4,6 +4,8 @@
 // The conformance suite is mounted once per broker on purpose.
 #![allow(clippy::duplicate_mod)]
 
+#[cfg(all(feature = "redis", feature = "failpoints"))]
+mod acl;
 #[cfg(feature = "sqlite")]
 mod attack;
 #[cfg(all(feature = "sqlite", feature = "cli"))]
@@ -25,10 +27,10 @@ mod on_sqlite_file;
 mod on_sqlite_memory;
 #[cfg(feature = "sqlite")]
 mod processes;
-#[cfg(all(feature = "redis", feature = "failpoints"))]
-mod redis_faults;
 #[cfg(feature = "redis")]
 mod redis_durable;
+#[cfg(all(feature = "redis", feature = "failpoints"))]
+mod redis_faults;
 #[cfg(feature = "redis")]
 mod redis_servers;
 #[cfg(feature = "sqlite")]

@@ -66,9 +66,14 @@ impl Library {
         Self { prefix, digest, text }
     }
 
-    /// The whole text, as `FUNCTION LOAD` takes it.
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// Its name in Redis, version included.
+    pub(super) fn name(&self) -> &str {
+        self.prefix.trim_end_matches('_')
+    }
+
+    /// The digest of its text, by which two builds of one version are told apart.
+    pub(super) fn digest(&self) -> &str {
+        &self.digest
     }
 
     /// The name Redis knows a function by.
@@ -106,11 +111,11 @@ impl Library {
             Err(fault) if fault.class == Class::Undeployed => false,
             Err(fault) => return Err(fault),
         };
-        match self.load(conn).await {
-            Ok(()) => Ok(()),
+        match conn.call(&self.load()).await {
+            Ok(_) => Ok(()),
             Err(fault) if fault.class == Class::Denied && found => {
                 tracing::warn!(
-                    library = self.prefix.trim_end_matches('_'),
+                    library = self.name(),
                     "the functions in Redis are another build's of the same version; run `oncue deploy`"
                 );
                 Ok(())
@@ -126,10 +131,10 @@ impl Library {
         }
     }
 
-    /// Loads the functions, in the place of those of the same version.
-    pub(super) async fn load(&self, conn: &mut Conn) -> Result<(), Fault> {
+    /// What loads the functions, in the place of those of the same version.
+    pub(super) fn load(&self) -> Cmd {
         let mut load = Cmd::new();
         load.arg("FUNCTION").arg("LOAD").arg("REPLACE").arg(&self.text);
-        conn.call(&load).await.map(drop)
+        load
     }
 }

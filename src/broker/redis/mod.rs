@@ -4,13 +4,13 @@
 //! verb is one call of a function that runs inside Redis (`lua/`), atomic there; the records of tasks go past
 //! Lua where they can. `keys` is the catalogue of what is stored, `fault` of what replies mean.
 
-#![expect(dead_code, reason = "the broker that uses the link is not here yet")]
-
+pub mod acl;
 mod address;
 mod clock;
 mod cluster;
 mod conn;
 mod credentials;
+mod deploy;
 mod dequeue;
 mod dial;
 mod durable;
@@ -40,6 +40,7 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 pub use credentials::{CommandPassword, CredentialSource, Credentials, EnvPassword, FilePassword};
+pub use deploy::{Deployed, Found, deploy};
 pub use options::Options;
 
 use self::clock::ServerClock;

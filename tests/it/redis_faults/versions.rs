@@ -1,8 +1,8 @@
 //! Two versions of the functions on one server, and a queue that is too new for one of them.
 
+use ::redis::Value;
 use oncue::broker::*;
 use oncue::state::State;
-use ::redis::Value;
 
 use super::site::Site;
 use crate::fixture::*;
@@ -103,7 +103,8 @@ fn code(library: &Value) -> Option<String> {
         Value::Map(pairs) => pairs.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect(),
         _ => return None,
     };
-    let at = pairs.iter().position(|word| matches!(word, Value::BulkString(b) if b == b"library_code"));
+    let at =
+        pairs.iter().position(|word| matches!(word, Value::BulkString(b) if b == b"library_code"));
     match pairs.get(at? + 1)? {
         Value::BulkString(code) => String::from_utf8(code.clone()).ok(),
         _ => None,

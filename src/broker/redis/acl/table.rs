@@ -1,0 +1,287 @@
+//! The one table of what is done to which key: by each function inside Redis, and by the broker itself.
+//!
+//! A function has its caller's rights, so whoever may call it needs every command in it. Keys are named as in
+//! [`keys`](super::super::keys). Tests hold the table against the Lua, and against what a server lets pass.
+
+use super::Role;
+
+/// A command and the keys, or channels, it is used on; none for a command that has none.
+pub(super) type Call = (&'static str, &'static [&'static str]);
+
+/// A piece of Lua: a function, or what several functions share.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) name: &'static str,
+    pub(super) calls: &'static [Call],
+    /// Pieces it uses.
+    pub(super) shares: &'static [&'static str],
+}
+
+const fn piece(
+    name: &'static str,
+    shares: &'static [&'static str],
+    calls: &'static [Call],
+) -> Piece {
+    Piece { name, calls, shares }
+}
+
+/// What functions share, by its name in Lua.
+pub(super) const SHARED: &[Piece] = &[
+    piece("now", &[], &[("TIME", &[])]),
+    piece("junk", &[], &[("HINCRBY", &["st"])]),
+    piece("wake_ready", &[], &[("DEL", &["i"]), ("PUBLISH", &["ready"])]),
+    piece("join", &[], &[("HGET", &["ln"]), ("HSET", &["ln"])]),
+    piece("line_up", &["join"], &[("EXISTS", &["z"]), ("SMISMEMBER", &["z"])]),
+    piece(
+        "forget",
+        &[],
+        &[
+            ("EXISTS", &["tr", "k", "z", "ref"]),
+            ("HDEL", &["t", "tr", "k", "ref"]),
+            ("HMGET", &["ref"]),
+            ("SREM", &["z"]),
+            ("ZADD", &["d"]),
+        ],
+    ),
+    piece("claims", &[], &[("EXISTS", &["tr"]), ("HMGET", &["tr"])]),
+    piece("first_time", &[], &[("ZRANGE", &["s", "r", "c"])]),
+];
+
+/// The functions, by the names of their files.
+pub(super) const FUNCTIONS: &[Piece] = &[
+    piece(
+        "enqueue",
+        &["now", "join", "wake_ready"],
+        &[
+            ("DEL", &["or"]),
+            ("EXISTS", &["or", "d"]),
+            ("EXPIRE", &["b:*"]),
+            ("HDEL", &["t"]),
+            ("HLEN", &["t"]),
+            ("HMGET", &["cfg", "b:*", "t"]),
+            ("HSET", &["cfg", "t", "ref", "b:*"]),
+            ("LPUSH", &["p*"]),
+            ("PUBLISH", &["due"]),
+            ("SADD", &["or"]),
+            ("SMEMBERS", &["or"]),
+            ("ZADD", &["s"]),
+            ("ZCARD", &["c", "x"]),
+            ("ZMSCORE", &["d"]),
+            ("ZRANGE", &["s"]),
+        ],
+    ),
+    piece(
+        "dequeue",
+        &["now", "junk", "claims"],
+        &[
+            ("HDEL", &["ln"]),
+            ("HMGET", &["cfg", "ln", "t"]),
+            ("HSET", &["ln"]),
+            ("RPOP", &["p*", "z*"]),
+            ("SADD", &["a:*"]),
+            ("SET", &["i"]),
+            ("ZADD", &["l"]),
+            ("ZSCORE", &["l", "e", "q"]),
+        ],
+    ),
+    piece(
+        "settle",
+        &["now", "line_up", "wake_ready", "forget"],
+        &[
+            ("HDEL", &["tr"]),
+            ("HGET", &["cfg"]),
+            ("HINCRBY", &["st"]),
+            ("HSET", &["tr", "k"]),
+            ("PUBLISH", &["due", "settled"]),
+            ("RPUSH", &["p*", "z*"]),
+            ("SADD", &["z"]),
+            ("SMISMEMBER", &["a:*"]),
+            ("SREM", &["a:*", "z"]),
+            ("ZADD", &["c", "r", "s", "x"]),
+            ("ZRANGE", &["c", "r", "s"]),
+            ("ZSCORE", &["l", "q"]),
+        ],
+    ),
+    piece(
+        "retire",
+        &["now", "line_up", "wake_ready"],
+        &[
+            ("HGET", &["cfg"]),
+            ("RPUSH", &["p*", "z*"]),
+            ("SMEMBERS", &["a:*"]),
+            ("SREM", &["a:*"]),
+            ("ZADD", &["q", "e"]),
+            ("ZREM", &["l"]),
+            ("ZSCORE", &["l", "q", "e"]),
+        ],
+    ),
+    piece("beat", &["now"], &[("HGET", &["cfg"]), ("ZADD", &["l", "q"]), ("ZSCORE", &["l", "q"])]),
+    piece(
+        "advance",
+        &["now", "junk", "line_up", "wake_ready", "forget", "first_time"],
+        &[
+            ("HGET", &["cfg"]),
+            ("LPUSH", &["p*", "z*"]),
+            ("PUBLISH", &["settled"]),
+            ("ZRANGE", &["s", "r", "c"]),
+            ("ZREM", &["s", "r", "c"]),
+        ],
+    ),
+    piece(
+        "reclaim",
+        &["now", "junk", "claims", "first_time"],
+        &[
+            ("EXISTS", &["a:*", "dead:*", "p*", "z*"]),
+            ("HGET", &["cfg", "ln"]),
+            ("HKEYS", &["ln"]),
+            ("HLEN", &["ln"]),
+            ("HMGET", &["st", "ln"]),
+            ("HRANDFIELD", &["ln"]),
+            ("HSET", &["st"]),
+            ("LINDEX", &["dd"]),
+            ("LPOP", &["dd"]),
+            ("LRANGE", &["p*", "z*"]),
+            ("LREM", &["p*", "z*"]),
+            ("RENAME", &["a:*", "dead:*"]),
+            ("RPUSH", &["dd"]),
+            ("SADD", &["a:*"]),
+            ("SPOP", &["dead:*"]),
+            ("ZADD", &["e", "l"]),
+            ("ZRANGE", &["l", "q", "e", "d"]),
+            ("ZREM", &["l", "q", "e", "d"]),
+            ("ZSCORE", &["l", "e", "q"]),
+        ],
+    ),
+    piece(
+        "show",
+        &[],
+        &[
+            ("HGET", &["tr", "k"]),
+            ("LRANGE", &["dd"]),
+            ("SISMEMBER", &["a:*", "dead:*"]),
+            ("ZRANGE", &["l", "q"]),
+            ("ZSCORE", &["s", "r", "c", "x"]),
+        ],
+    ),
+    piece(
+        "stats",
+        &[],
+        &[
+            ("HGETALL", &["ln"]),
+            ("HMGET", &["st"]),
+            ("LLEN", &["p*", "z*"]),
+            ("LRANGE", &["p*", "z*", "dd"]),
+            ("SCARD", &["a:*", "dead:*"]),
+            ("ZCARD", &["s", "r", "c", "x"]),
+            ("ZRANGE", &["l", "q"]),
+        ],
+    ),
+    piece(
+        "list",
+        &[],
+        &[
+            ("HGETALL", &["ln"]),
+            ("LLEN", &["p*", "z*"]),
+            ("LPOS", &["p*", "z*"]),
+            ("LRANGE", &["p*", "z*", "dd"]),
+            ("SMEMBERS", &["a:*", "dead:*"]),
+            ("ZCOUNT", &["s", "r", "c", "x"]),
+            ("ZRANGE", &["l", "q", "s", "r", "c", "x"]),
+        ],
+    ),
+];
+
+/// What every role needs to connect: to log in, to be found by people, to find its way in a cluster and past a
+/// replica.
+pub(super) const CONNECT: &[Call] = &[
+    ("ASKING", &[]),
+    ("AUTH", &[]),
+    ("CLIENT|SETNAME", &[]),
+    ("CLUSTER|NODES", &[]),
+    ("CLUSTER|SLOTS", &[]),
+    ("HELLO", &[]),
+    ("PING", &[]),
+    ("ROLE", &[]),
+];
+
+/// What a role is for: the functions it calls, and what it does beside them.
+pub(super) struct Duty {
+    pub(super) functions: &'static [&'static str],
+    pub(super) native: &'static [Call],
+}
+
+/// Records go past Lua: written by enqueue, read after a claim. Every broker asks for the time, and by
+/// `FCALL_RO` for the functions there are.
+pub(super) const fn duty(role: Role) -> Duty {
+    match role {
+        Role::Producer => Duty {
+            functions: &["enqueue", "show"],
+            native: &[
+                ("EXEC", &[]),
+                ("FCALL", &["t"]),
+                ("FCALL_RO", &["t"]),
+                ("HGET", &["t", "keys"]),
+                ("HMGET", &["keys"]),
+                ("HSET", &["t"]),
+                ("HSETNX", &["keys"]),
+                ("MULTI", &[]),
+                ("SADD", &["queues"]),
+                ("SUBSCRIBE", &["settled"]),
+                ("TIME", &[]),
+            ],
+        },
+        Role::Worker => Duty {
+            functions: &["dequeue", "settle", "retire", "beat", "advance", "reclaim"],
+            native: &[
+                ("FCALL", &["t"]),
+                ("FCALL_RO", &["t"]),
+                ("HGET", &["keys"]),
+                ("HMGET", &["t", "keys"]),
+                ("HSETNX", &["keys"]),
+                ("SUBSCRIBE", &["ready", "due"]),
+                ("TIME", &[]),
+            ],
+        },
+        Role::Scheduler => Duty {
+            functions: &["enqueue", "settle", "retire", "beat", "advance", "reclaim"],
+            native: &[
+                ("EXEC", &[]),
+                ("FCALL", &["t"]),
+                ("FCALL_RO", &["t"]),
+                ("HGET", &["keys"]),
+                ("HMGET", &["t", "keys"]),
+                ("HSET", &["t"]),
+                ("HSETNX", &["keys"]),
+                ("MULTI", &[]),
+                ("SADD", &["queues"]),
+                ("SUBSCRIBE", &["due"]),
+                ("TIME", &[]),
+            ],
+        },
+        Role::Viewer => Duty {
+            functions: &["show", "stats", "list"],
+            native: &[
+                ("FCALL_RO", &["t"]),
+                ("HGET", &["t"]),
+                ("HMGET", &["t", "tr", "k"]),
+                ("SMEMBERS", &["queues"]),
+                ("TIME", &[]),
+            ],
+        },
+        Role::Deployer => Duty {
+            functions: &[],
+            native: &[("FUNCTION|LIST", &[]), ("FUNCTION|LOAD", &[]), ("FUNCTION|STATS", &[])],
+        },
+    }
+}
+
+/// Every call of a function, with what it shares.
+pub(super) fn calls_of(function: &str) -> Vec<Call> {
+    let found = FUNCTIONS.iter().find(|piece| piece.name == function);
+    found.map(gather).unwrap_or_default()
+}
+
+fn gather(piece: &Piece) -> Vec<Call> {
+    let shared = SHARED.iter().filter(|other| piece.shares.contains(&other.name));
+    piece.calls.iter().copied().chain(shared.flat_map(gather)).collect()
+}

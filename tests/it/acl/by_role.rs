@@ -1,0 +1,106 @@
+//! A broker that is many: every call goes by the user whose role it is, and by turns where several have it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use oncue::broker::redis::RedisBroker;
+use oncue::broker::redis::acl::Role;
+use oncue::broker::*;
+use oncue::clock::{ManualClock, Timestamp};
+use oncue::queue::QueueName;
+use oncue::task::TaskId;
+
+use super::users::Users;
+
+pub struct ByRole {
+    producer: RedisBroker,
+    worker: RedisBroker,
+    scheduler: RedisBroker,
+    viewer: RedisBroker,
+    calls: AtomicUsize,
+}
+
+impl ByRole {
+    pub fn open(users: &Users, clock: &Arc<ManualClock>) -> Self {
+        let open = |role| users.broker(role, clock);
+        Self {
+            producer: open(Role::Producer),
+            worker: open(Role::Worker),
+            scheduler: open(Role::Scheduler),
+            viewer: open(Role::Viewer),
+            calls: AtomicUsize::new(0),
+        }
+    }
+
+    fn turn<'b>(&self, first: &'b RedisBroker, second: &'b RedisBroker) -> &'b RedisBroker {
+        match self.calls.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => first,
+            _ => second,
+        }
+    }
+
+    fn sweeper(&self) -> &RedisBroker {
+        self.turn(&self.worker, &self.scheduler)
+    }
+}
+
+impl Broker for ByRole {
+    fn now(&self) -> Timestamp {
+        self.worker.now()
+    }
+
+    fn enqueue(&self, batch: Batch) -> Reply<Vec<Enqueued>> {
+        self.turn(&self.producer, &self.scheduler).enqueue(batch)
+    }
+
+    fn dequeue(&self, ask: Ask) -> Reply<Vec<Claim>> {
+        self.worker.dequeue(ask)
+    }
+
+    fn settle(&self, session: Session, settlements: Vec<Settlement>) -> Reply<Vec<Settled>> {
+        self.sweeper().settle(session, settlements)
+    }
+
+    fn retire(&self, session: Session, known: Vec<TaskId>) -> Reply<usize> {
+        self.sweeper().retire(session, known)
+    }
+
+    fn advance(&self, queue: QueueName, limit: usize) -> Reply<Advanced> {
+        self.sweeper().advance(queue, limit)
+    }
+
+    fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>> {
+        self.sweeper().reclaim(sweep)
+    }
+
+    fn beat(&self, beat: Beat) -> Reply<Beaten> {
+        self.sweeper().beat(beat)
+    }
+
+    fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
+        match wake {
+            Wake::Settled => self.producer.wait(wake, seen),
+            _ => self.worker.wait(wake, seen),
+        }
+    }
+}
+
+impl Inspect for ByRole {
+    fn stats(&self) -> Reply<Vec<QueueStats>> {
+        self.viewer.stats()
+    }
+
+    fn list(&self, page: Page) -> Reply<Listing> {
+        self.viewer.list(page)
+    }
+
+    fn show(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>> {
+        self.turn(&self.viewer, &self.producer).show(queue, id)
+    }
+
+    fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()> {
+        let third = self.calls.load(Ordering::Relaxed) % 3 == 0;
+        let broker = if third { &self.producer } else { self.sweeper() };
+        broker.check_keys(checks)
+    }
+}
