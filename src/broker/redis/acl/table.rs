@@ -28,9 +28,24 @@ const fn piece(
 /// What functions share, by its name in Lua.
 pub(super) const SHARED: &[Piece] = &[
     piece("now", &[], &[("TIME", &[])]),
-    piece("junk", &[], &[("HINCRBY", &["st"])]),
+    piece("tally", &[], &[("HINCRBY", &["st"])]),
+    piece("junk", &["tally"], &[]),
+    piece("clear_line", &["junk"], &[("UNLINK", &["p*", "z*", "dead:*"])]),
+    piece("push_line", &["clear_line"], &[]),
+    piece("open_line", &[], &[("HGET", &["ln"]), ("HSET", &["ln"])]),
+    piece(
+        "bury",
+        &[],
+        &[
+            ("EXISTS", &["a:*"]),
+            ("RENAME", &["a:*", "dead:*"]),
+            ("RPUSH", &["dd"]),
+            ("ZADD", &["e"]),
+        ],
+    ),
+    piece("bury_lost", &["bury"], &[("EXISTS", &["a:*"])]),
     piece("wake_ready", &[], &[("DEL", &["i"]), ("PUBLISH", &["ready"])]),
-    piece("join", &[], &[("HGET", &["ln"]), ("HSET", &["ln"])]),
+    piece("join", &["push_line", "open_line"], &[]),
     piece("line_up", &["join"], &[("EXISTS", &["z"]), ("SMISMEMBER", &["z"])]),
     piece(
         "forget",
@@ -51,7 +66,7 @@ pub(super) const SHARED: &[Piece] = &[
 pub(super) const FUNCTIONS: &[Piece] = &[
     piece(
         "enqueue",
-        &["now", "join", "wake_ready"],
+        &["now", "join", "push_line", "open_line", "wake_ready"],
         &[
             ("DEL", &["or"]),
             ("EXISTS", &["or", "d"]),
@@ -72,7 +87,7 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "dequeue",
-        &["now", "junk", "claims"],
+        &["now", "junk", "clear_line", "claims"],
         &[
             ("HDEL", &["ln"]),
             ("HMGET", &["cfg", "ln", "t"]),
@@ -86,11 +101,10 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "settle",
-        &["now", "line_up", "wake_ready", "forget"],
+        &["now", "tally", "line_up", "wake_ready", "forget", "bury_lost"],
         &[
             ("HDEL", &["tr"]),
             ("HGET", &["cfg"]),
-            ("HINCRBY", &["st"]),
             ("HSET", &["tr", "k"]),
             ("PUBLISH", &["due", "settled"]),
             ("RPUSH", &["p*", "z*"]),
@@ -104,7 +118,7 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "retire",
-        &["now", "line_up", "wake_ready"],
+        &["now", "junk", "line_up", "wake_ready", "bury_lost"],
         &[
             ("HGET", &["cfg"]),
             ("RPUSH", &["p*", "z*"]),
@@ -115,7 +129,11 @@ pub(super) const FUNCTIONS: &[Piece] = &[
             ("ZSCORE", &["l", "q", "e"]),
         ],
     ),
-    piece("beat", &["now"], &[("HGET", &["cfg"]), ("ZADD", &["l", "q"]), ("ZSCORE", &["l", "q"])]),
+    piece(
+        "beat",
+        &["now", "bury_lost"],
+        &[("HGET", &["cfg"]), ("ZADD", &["l", "q"]), ("ZSCORE", &["l", "q"])],
+    ),
     piece(
         "advance",
         &["now", "junk", "line_up", "wake_ready", "forget", "first_time"],
@@ -129,24 +147,23 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "reclaim",
-        &["now", "junk", "claims", "first_time"],
+        &["now", "junk", "clear_line", "bury", "claims", "first_time"],
         &[
-            ("EXISTS", &["a:*", "dead:*", "p*", "z*"]),
+            ("EXISTS", &["dead:*", "p*", "z*"]),
             ("HGET", &["cfg", "ln"]),
             ("HKEYS", &["ln"]),
             ("HLEN", &["ln"]),
             ("HMGET", &["st", "ln"]),
             ("HRANDFIELD", &["ln"]),
-            ("HSET", &["st"]),
+            ("HSET", &["st", "ln"]),
             ("LINDEX", &["dd"]),
             ("LPOP", &["dd"]),
             ("LRANGE", &["p*", "z*"]),
             ("LREM", &["p*", "z*"]),
-            ("RENAME", &["a:*", "dead:*"]),
-            ("RPUSH", &["dd"]),
             ("SADD", &["a:*"]),
+            ("SCARD", &["dead:*"]),
             ("SPOP", &["dead:*"]),
-            ("ZADD", &["e", "l"]),
+            ("ZADD", &["l"]),
             ("ZRANGE", &["l", "q", "e", "d"]),
             ("ZREM", &["l", "q", "e", "d"]),
             ("ZSCORE", &["l", "e", "q"]),
@@ -200,6 +217,7 @@ pub(super) const CONNECT: &[Call] = &[
     ("CLUSTER|NODES", &[]),
     ("CLUSTER|SLOTS", &[]),
     ("HELLO", &[]),
+    ("INFO", &[]),
     ("PING", &[]),
     ("ROLE", &[]),
 ];
@@ -220,14 +238,17 @@ pub(super) const fn duty(role: Role) -> Duty {
                 ("EXEC", &[]),
                 ("FCALL", &["t"]),
                 ("FCALL_RO", &["t"]),
+                ("HDEL", &["t"]),
                 ("HGET", &["t", "keys"]),
                 ("HMGET", &["keys"]),
                 ("HSET", &["t"]),
                 ("HSETNX", &["keys"]),
                 ("MULTI", &[]),
                 ("SADD", &["queues"]),
+                ("SET", &["w"]),
                 ("SUBSCRIBE", &["settled"]),
                 ("TIME", &[]),
+                ("WAIT", &[]),
             ],
         },
         Role::Worker => Duty {
@@ -248,14 +269,17 @@ pub(super) const fn duty(role: Role) -> Duty {
                 ("EXEC", &[]),
                 ("FCALL", &["t"]),
                 ("FCALL_RO", &["t"]),
+                ("HDEL", &["t"]),
                 ("HGET", &["keys"]),
                 ("HMGET", &["t", "keys"]),
                 ("HSET", &["t"]),
                 ("HSETNX", &["keys"]),
                 ("MULTI", &[]),
                 ("SADD", &["queues"]),
+                ("SET", &["w"]),
                 ("SUBSCRIBE", &["due"]),
                 ("TIME", &[]),
+                ("WAIT", &[]),
             ],
         },
         Role::Viewer => Duty {

@@ -9,7 +9,7 @@ use super::*;
 /// Commands that go to a Sentinel, which has users of its own.
 const TO_SENTINELS: [&str; 2] = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME"];
 /// Words that are parts of commands, not commands.
-const PARAMETERS: [&str; 3] = ["REPLACE", "LIBRARYNAME", "WITHCODE"];
+const PARAMETERS: [&str; 4] = ["REPLACE", "LIBRARYNAME", "WITHCODE", "PX"];
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/broker/redis").join(path);

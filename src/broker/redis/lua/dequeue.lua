@@ -49,7 +49,7 @@ local function dequeue(keys, args)
         repeat
           local asked = want
           local entries = try('RPOP', key, asked) or {}
-          if entries.err then
+          if is_foreign(entries) then
             clear_line(b, key)
             entries = {}
           end

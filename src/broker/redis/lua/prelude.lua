@@ -58,12 +58,20 @@ end
 
 -- What is no ticket of ours is dropped, and counted. A counter that holds something else must not stop a verb
 -- half way.
-local function count(b, name, by)
+local function tally(b, name, by)
   try('HINCRBY', b .. 'st', name, by)
 end
 
 local function junk(b)
-  count(b, 'junk', 1)
+  tally(b, 'junk', 1)
+end
+
+-- Whether a key holds something else than it should. Any other refusal ends the call, as if it had not been
+-- tried: a right that is missing must not look like junk.
+local function is_foreign(reply)
+  if type(reply) ~= 'table' or not reply.err then return false end
+  if string.find(reply.err, 'WRONGTYPE', 1, true) then return true end
+  error(reply)
 end
 
 -- A key of another type where a line should be holds no task of ours.
@@ -74,7 +82,7 @@ end
 
 -- Pushes entries onto a line, whatever was put in its place.
 local function push_line(b, push, key, list, from, to)
-  if type(try(push, key, unpack(list, from, to))) == 'table' then
+  if is_foreign(try(push, key, unpack(list, from, to))) then
     clear_line(b, key)
     call(push, key, unpack(list, from, to))
   end
@@ -144,8 +152,8 @@ local function wake_ready(b)
 end
 
 -- Tasks are gone: all that hangs on them goes too. An id with a key of its own is remembered for a day.
--- `now` is asked only if it matters: it costs as much as many a command.
-local function forget(b, ids, now)
+-- The clock is asked only if it matters: it costs as much as many a command.
+local function forget(b, ids, clock)
   each('HDEL', b .. 't', ids)
   if call('EXISTS', b .. 'tr', b .. 'k', b .. 'z', b .. 'ref') == 0 then return end
   each('HDEL', b .. 'tr', ids)
@@ -157,7 +165,7 @@ local function forget(b, ids, now)
     local refs = call('HMGET', b .. 'ref', unpack(ids, from, to))
     for i = from, to do
       if refs[i - from + 1] then
-        call('ZADD', b .. 'd', now() + DAY, ids[i])
+        call('ZADD', b .. 'd', clock() + DAY, ids[i])
         call('HDEL', b .. 'ref', ids[i])
       end
     end

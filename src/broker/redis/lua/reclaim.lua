@@ -38,7 +38,7 @@ local function take_over(b, most)
     local session = #tickets < most and call('LINDEX', b .. 'dd', 0)
     if not session then break end
     local key = b .. 'dead:' .. session
-    if type(try('SCARD', key)) == 'table' then clear_line(b, key) end
+    if is_foreign(try('SCARD', key)) then clear_line(b, key) end
     for _, ticket in ipairs(call('SPOP', key, most - #tickets)) do
       if is_ticket(ticket) then
         tickets[#tickets + 1] = ticket
@@ -67,7 +67,7 @@ local function untaken(b, known, cutoff, most, tickets, held)
         local suffix = char(line % 10, 1, 0) .. kind
         local key = b .. (line < 10 and 'p' or 'z') .. suffix
         local entries = try('LRANGE', key, -most - LOOK, -1)
-        for _, entry in ipairs(entries.err and {} or entries) do
+        for _, entry in ipairs(is_foreign(entries) and {} or entries) do
           local ticket = sub(entry, 1, 16) .. suffix
           if most > 0 and #entry == ENTRY and struct.unpack('>I6', entry, 17) <= cutoff then
             if is_ticket(ticket) then

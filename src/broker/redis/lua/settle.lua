@@ -19,7 +19,7 @@ local function settle_plain(b, held_key, args)
   local ids = {}
   for i = 1, #held do ids[i] = sub(args[i + 2], 1, 16) end
   forget(b, ids, now)
-  count(b, 'completed', #ids)
+  tally(b, 'completed', #ids)
   call('PUBLISH', b .. 'settled', '')
   return true
 end
@@ -108,8 +108,8 @@ local function settle(keys, args)
   if #released > 0 then line_up(b, 'RPUSH', released, at) end
   -- Last: if a key of another type stopped this half way, the claims are still held, and found.
   each('SREM', held_key, mine)
-  if completed > 0 then count(b, 'completed', completed) end
-  if failed > 0 then count(b, 'failed', failed) end
+  if completed > 0 then tally(b, 'completed', completed) end
+  if failed > 0 then tally(b, 'failed', failed) end
   if #released > 0 then wake_ready(b) end
   if first_due then call('PUBLISH', b .. 'due', '') end
   if ended then call('PUBLISH', b .. 'settled', '') end
