@@ -12,6 +12,7 @@ mod credentials;
 mod dequeue;
 mod dial;
 mod enqueue;
+mod era;
 mod fault;
 mod inspect;
 mod io;
@@ -39,6 +40,7 @@ pub use options::Options;
 
 use self::clock::ServerClock;
 use self::enqueue::Piles;
+use self::era::Eras;
 use self::io::Io;
 use self::keys::{QueueKeys, namespace_key};
 use self::library::Library;
@@ -65,6 +67,9 @@ struct Inner {
     interest: Interest,
     piles: Piles,
     registered: Arc<Registered>,
+    eras: Arc<Eras>,
+    /// Queues this process has swept.
+    swept: Mutex<HashSet<QueueName>>,
     io: Io,
     /// Carries beats, and listens: a connection that publishes within a transaction must not, for Redis 7.0
     /// puts the message into the middle of the reply.
@@ -116,14 +121,17 @@ impl RedisBroker {
         let marks = Arc::new(Marks::new());
         let greeting = greeting(library.clone(), clock.clone());
         let (heard, registered) = (marks.clone(), Arc::<Registered>::default());
-        let known = registered.clone();
-        let hear: link::OnEvent = Arc::new(move |event| {
+        let hear: link::OnEvent = Arc::new(move |event| wake::hear(&heard, &event));
+        let (eras, known) = (Arc::<Eras>::default(), registered.clone());
+        let (ended, also) = (eras.clone(), hear.clone());
+        let hear_io: link::OnEvent = Arc::new(move |event| {
             if let link::LinkEvent::Down = event {
                 known.lock().clear();
+                ended.end();
             }
-            wake::hear(&heard, &event);
+            also(event);
         });
-        let io = Io::start("oncue-redis", options.clone(), greeting.clone(), hear.clone())?;
+        let io = Io::start("oncue-redis", options.clone(), greeting.clone(), hear_io)?;
         let beats = Io::start("oncue-beats", options.clone(), greeting, hear)?;
         let inner = Inner {
             options,
@@ -133,6 +141,8 @@ impl RedisBroker {
             interest: Interest::default(),
             piles: Piles::default(),
             registered,
+            eras,
+            swept: Mutex::default(),
             io,
             beats,
         };
@@ -184,6 +194,19 @@ impl Inner {
         let now = Timestamp(reply::count(told)?);
         self.clock.set(now);
         Ok(now)
+    }
+
+    /// A sweep of this process came by, and found the marks of a sweep before or none.
+    fn note_sweep(&self, queue: &QueueName, is_first: bool) {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !swept.insert(queue.clone()) && is_first {
+            tracing::error!(
+                %queue,
+                "Redis has lost what it knew of this queue: it was emptied, or restarted without its data; tasks that \
+                 were acknowledged are gone. See that it persists (`appendonly yes`) and evicts nothing \
+                 (`maxmemory-policy noeviction`)"
+            );
+        }
     }
 
     /// Writes a queue into the registry, once.
