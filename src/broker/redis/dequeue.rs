@@ -24,6 +24,13 @@ pub(super) fn lane_name(lane: Lane) -> &'static str {
 
 /// Claims tasks.
 pub(super) async fn dequeue(broker: Arc<Inner>, ask: Ask) -> Result<Vec<Claim>> {
+    let admit = || match broker.eras.admit(ask.session.id) {
+        true => Ok(()),
+        false => {
+            Err(Error::fenced("the connection to Redis is a new one; claim under a new session"))
+        }
+    };
+    admit()?;
     let keys = broker.keys(&ask.session.queue);
     broker.interest.follow(&broker.beats.link, &keys, Wake::Ready);
     let mut call = broker.library.call("dequeue", &keys.records());
@@ -34,6 +41,8 @@ pub(super) async fn dequeue(broker: Arc<Inner>, ask: Ask) -> Result<Vec<Claim>> 
     }
     broker.stamp(&mut call);
     let [tickets, trails, records] = reply::parts(broker.io.link.call(&call).await?)?;
+    // The call may have waited for a connection.
+    admit()?;
     let tickets = tickets_of(&reply::bytes(tickets)?)?;
     claims(&broker, &keys, &tickets, trails, reply::array(records)?, |_| Cause::Dequeued).await
 }

@@ -14,6 +14,10 @@ use crate::task::TaskId;
 /// A task that is due within this time is worth a wake-up by the tick.
 const SOON: Duration = Duration::from_secs(1);
 
+/// What a sweep answers of a queue, as bits: tasks of a known kind are pending; no sweep was there before.
+const READY: i64 = 1;
+const FIRST_SWEEP: i64 = 2;
+
 /// Closes a session to claims.
 pub(super) async fn retire(
     broker: Arc<Inner>,
@@ -27,6 +31,7 @@ pub(super) async fn retire(
     }
     broker.stamp(&mut call);
     let count = reply::count(&broker.io.link.call(&call).await?)?;
+    broker.eras.forget(session.id);
     broker.marks.bump([count > 0, false, false]);
     Ok(count as usize)
 }
@@ -89,7 +94,9 @@ pub(super) async fn reclaim(broker: Arc<Inner>, sweep: Sweep) -> Result<Vec<Clai
         reply::parts(broker.io.link.call(&call).await?)?;
     let now = broker.learn_time(&now)?;
     let soon = reply::time(&next)?.is_some_and(|next| next <= now.plus(SOON));
-    broker.marks.bump([reply::integer(&ready)? == 1, soon, false]);
+    let ready = reply::integer(&ready)?;
+    broker.note_sweep(&sweep.session.queue, ready & FIRST_SWEEP != 0);
+    broker.marks.bump([ready & READY != 0, soon, false]);
     let (tickets, lost) = (tickets_of(&reply::bytes(tickets)?)?, reply::count(&lost)? as usize);
     let cause = |at| if at < lost { Cause::Lost } else { Cause::Refused };
     claims(&broker, &keys, &tickets, trails, Vec::new(), cause).await

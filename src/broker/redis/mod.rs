@@ -15,6 +15,7 @@ mod dequeue;
 mod dial;
 mod durable;
 mod enqueue;
+mod era;
 mod fault;
 mod inspect;
 mod io;
@@ -45,6 +46,7 @@ pub use options::Options;
 
 use self::clock::ServerClock;
 use self::enqueue::Piles;
+use self::era::Eras;
 use self::io::Io;
 use self::keys::{QueueKeys, namespace_key};
 use self::library::Library;
@@ -71,6 +73,9 @@ struct Inner {
     interest: Interest,
     piles: Piles,
     registered: Arc<Registered>,
+    eras: Arc<Eras>,
+    /// Queues this process has swept.
+    swept: Mutex<HashSet<QueueName>>,
     io: Io,
     /// Carries beats, and listens: a connection that publishes within a transaction must not, for Redis 7.0
     /// puts the message into the middle of the reply.
@@ -125,14 +130,17 @@ impl RedisBroker {
         options.check()?;
         let greeting = greeting(options.clone(), library.clone(), clock.clone());
         let (heard, registered) = (marks.clone(), Arc::<Registered>::default());
-        let known = registered.clone();
-        let hear: link::OnEvent = Arc::new(move |event| {
+        let hear: link::OnEvent = Arc::new(move |event| wake::hear(&heard, &event));
+        let (eras, known) = (Arc::<Eras>::default(), registered.clone());
+        let (ended, also) = (eras.clone(), hear.clone());
+        let hear_io: link::OnEvent = Arc::new(move |event| {
             if let link::LinkEvent::Down = event {
                 known.lock().clear();
+                ended.end();
             }
-            wake::hear(&heard, &event);
+            also(event);
         });
-        let io = Io::start("oncue-redis", options.clone(), greeting.clone(), hear.clone())?;
+        let io = Io::start("oncue-redis", options.clone(), greeting.clone(), hear_io)?;
         let beats = Io::start("oncue-beats", options.clone(), greeting, hear)?;
         let inner = Inner {
             options,
@@ -142,6 +150,8 @@ impl RedisBroker {
             interest: Interest::default(),
             piles: Piles::default(),
             registered,
+            eras,
+            swept: Mutex::default(),
             io,
             beats,
             replicas: OnceLock::new(),
@@ -201,6 +211,19 @@ impl Inner {
         let now = Timestamp(reply::count(told)?);
         self.clock.set(now);
         Ok(now)
+    }
+
+    /// A sweep of this process came by, and found the marks of a sweep before or none.
+    fn note_sweep(&self, queue: &QueueName, is_first: bool) {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !swept.insert(queue.clone()) && is_first {
+            tracing::error!(
+                %queue,
+                "Redis has lost what it knew of this queue: it was emptied, or restarted without its data; tasks that \
+                 were acknowledged are gone. See that it persists (`appendonly yes`) and evicts nothing \
+                 (`maxmemory-policy noeviction`)"
+            );
+        }
     }
 
     /// Writes a queue into the registry, once.

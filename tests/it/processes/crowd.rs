@@ -1,4 +1,4 @@
-//! Producers and workers on one file, killed at random and replaced.
+//! Producers and workers on one file, or one Redis, killed at random and replaced.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,7 +14,6 @@ use super::role::{LEDGER, RANGE};
 use super::stage::{Dice, Home};
 use crate::runtime::company::count;
 
-const TASKS: u64 = 20_000;
 const PRODUCERS: u64 = 2;
 const WORKERS: u64 = 3;
 /// Between two kills, in ms: from, and how much more at most.
@@ -24,20 +23,30 @@ const LIMIT: Duration = Duration::from_secs(150);
 
 #[test]
 fn producers_and_workers_share_one_file() {
-    let (home, mut dice) = (Home::new(), Dice::new());
+    killed_at_random(&Home::new(), 20_000);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn producers_and_workers_share_one_redis() {
+    killed_at_random(&Home::on_redis(), 8_000);
+}
+
+fn killed_at_random(home: &Home, tasks: u64) {
+    let mut dice = Dice::new();
     let client = home.client();
-    let mut crowd = Crowd::start(&home);
+    let mut crowd = Crowd::start(home, tasks);
     let deadline = Instant::now() + LIMIT;
     // Archived is an end as well; whether it was deserved is asked below.
-    while ended(&client) < TASKS {
-        assert!(Instant::now() < deadline, "{} of {TASKS} in {LIMIT:?}", ended(&client));
+    while ended(&client) < tasks {
+        assert!(Instant::now() < deadline, "{} of {tasks} in {LIMIT:?}", ended(&client));
         // The schedule of the faults, not a wait for anything.
         std::thread::sleep(Duration::from_millis(PAUSE_MS.0 + dice.roll(PAUSE_MS.1)));
         crowd.kill_one(&mut dice);
     }
     crowd.end();
-    let (kills, evidence) = (crowd.deaths.len(), Evidence::of(&home, &crowd.names, crowd.deaths));
-    evidence.check(&client, TASKS);
+    let (kills, evidence) = (crowd.deaths.len(), Evidence::of(home, &crowd.names, crowd.deaths));
+    evidence.check(&client, tasks);
     println!("{kills} kills, {evidence:?}");
     home.check_integrity();
 }
@@ -62,6 +71,8 @@ struct Member {
 
 struct Crowd<'h> {
     home: &'h Home,
+    /// How many are enqueued, by all producers.
+    tasks: u64,
     members: Vec<Member>,
     /// All who ever were there.
     names: Vec<String>,
@@ -70,9 +81,9 @@ struct Crowd<'h> {
 }
 
 impl<'h> Crowd<'h> {
-    fn start(home: &'h Home) -> Self {
+    fn start(home: &'h Home, tasks: u64) -> Self {
         let (members, names) = (Vec::new(), Vec::new());
-        let mut crowd = Self { home, members, names, deaths: HashMap::new() };
+        let mut crowd = Self { home, tasks, members, names, deaths: HashMap::new() };
         (0..PRODUCERS).for_each(|share| crowd.add(Place::Producer(share)));
         (0..WORKERS).for_each(|_| crowd.add(Place::Worker));
         crowd
@@ -85,7 +96,7 @@ impl<'h> Crowd<'h> {
             Place::Producer(share) => ("producer", format!("producer-{share}-{serial}")),
             Place::Worker => ("worker", format!("worker-{serial}")),
         };
-        let share = TASKS / PRODUCERS;
+        let share = self.tasks / PRODUCERS;
         let [from, to] = match &place {
             Place::Producer(number) => {
                 let acked = self.acked(&format!("producer-{number}-"));

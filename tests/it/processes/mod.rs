@@ -1,4 +1,4 @@
-//! Several processes on one SQLite file: killed, stopped, told to end, and waking one another.
+//! Several processes on one queue, in a file or in Redis: killed, stopped, told to end, and waking one another.
 //!
 //! The other processes are this binary again: a [`player::Player`] starts it with nothing but [`child`] to
 //! run, in a role that an environment variable names. What they say comes through a pipe, what must be

@@ -14,8 +14,17 @@ const BOUND: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_task_of_one_process_is_picked_up_by_another_without_a_poll() {
-    let home = Home::new();
-    let _worker = Player::start(&home, "echo", &[]);
+    picked_up(&Home::new());
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_task_of_one_process_is_picked_up_by_another_on_redis() {
+    picked_up(&Home::on_redis());
+}
+
+fn picked_up(home: &Home) {
+    let _worker = Player::start(home, "echo", &[]);
     let client = home.client();
     oncue::block_on(async {
         let ask = async |number| {

@@ -5,6 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use oncue::connect::KEY_FILE_VARIABLE;
 use rustix::process::{Pid, Signal};
 
 use super::stage::{Home, wait_for};
@@ -14,8 +15,8 @@ use crate::runtime::company::PATIENCE;
 pub const ROLE: &str = "ONCUE_TEST_ROLE";
 /// Names the process it must not outlive.
 pub const PARENT: &str = "ONCUE_TEST_PARENT";
-/// Names the file it works on.
-pub const DATABASE: &str = "ONCUE_TEST_DATABASE";
+/// Names the queue it works on.
+pub const QUEUE: &str = "ONCUE_TEST_QUEUE";
 /// Marks what a child says among what its test harness prints.
 pub const MARK: char = '@';
 
@@ -33,7 +34,8 @@ impl Player {
             .args(["--exact", "processes::child", "--nocapture", "--test-threads", "1"])
             .env(ROLE, role)
             .env(PARENT, std::process::id().to_string())
-            .env(DATABASE, home.database())
+            .env(QUEUE, home.url())
+            .env(KEY_FILE_VARIABLE, home.key())
             .envs(words.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -133,12 +135,10 @@ impl Player {
         });
     }
 
-    /// Stops it with SIGSTOP, at a moment when it holds no lock on the file: one that does stops everybody
+    /// Stops it with SIGSTOP, at a moment when it holds no lock on a file: one that does stops everybody
     /// until it goes on, which is in the nature of a shared file and not what is tested here.
     #[track_caller]
     pub fn stop(&self, home: &Home) {
-        let raw = home.raw();
-        raw.busy_timeout(Duration::ZERO).expect("set");
         wait_for(|| {
             self.signal(Signal::STOP);
             let path = format!("/proc/{}/stat", self.child.id());
@@ -147,7 +147,7 @@ impl Player {
                 let stat = std::fs::read_to_string(&path).expect("a process that lives");
                 stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
             });
-            let free = raw.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok();
+            let free = home.is_free();
             if !free {
                 self.signal(Signal::CONT);
             }

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 use tokio::sync::Semaphore;
 
 use super::ledger::{Ledger, now};
-use super::player::{DATABASE, MARK, PARENT, ROLE};
+use super::player::{MARK, PARENT, QUEUE, ROLE};
 use super::stage::connect;
 use crate::runtime::company::Number;
 
@@ -34,7 +34,7 @@ const BATCH_MAX: u64 = 20;
 pub fn play() {
     let Ok(role) = std::env::var(ROLE) else { return };
     die_with_parent();
-    let client = connect(&word(DATABASE));
+    let client = connect(&word(QUEUE));
     match role.as_str() {
         "producer" => produce(&client, &Ledger::open(word(LEDGER).as_ref())),
         "worker" => work(&client, Ledger::open(word(LEDGER).as_ref())),

@@ -22,9 +22,35 @@ fn at_the_gate<const N: usize>(
     (worker, client, tasks)
 }
 
-#[test]
-fn a_stopped_worker_is_fenced_out() {
-    let home = Home::new();
+/// The same on each broker.
+macro_rules! on {
+    ($broker:ident, $open:path) => {
+        mod $broker {
+            use super::*;
+
+            #[test]
+            fn a_stopped_worker_is_fenced_out() {
+                super::a_stopped_worker_is_fenced_out($open());
+            }
+
+            #[test]
+            fn sigterm_waits_for_what_runs() {
+                super::sigterm_waits_for_what_runs($open());
+            }
+
+            #[test]
+            fn a_second_sigterm_does_not_wait() {
+                super::a_second_sigterm_does_not_wait($open());
+            }
+        }
+    };
+}
+
+on!(sqlite, Home::new);
+#[cfg(feature = "redis")]
+on!(redis, Home::on_redis);
+
+fn a_stopped_worker_is_fenced_out(home: Home) {
     let (mut first, client, tasks) = at_the_gate(&home, [7, 8]);
     first.stop(&home);
     let mut second = Player::start(&home, "gated", &[(NAME, "the second")]);
@@ -64,9 +90,7 @@ fn a_stopped_worker_is_fenced_out() {
     assert_eq!((stats[0].completed, stats[0].failed), (2, 0), "each completion is recorded once");
 }
 
-#[test]
-fn sigterm_waits_for_what_runs() {
-    let home = Home::new();
+fn sigterm_waits_for_what_runs(home: Home) {
     let (mut worker, client, [task]) = at_the_gate(&home, [7]);
     worker.catches(Signal::TERM);
     worker.signal(Signal::TERM);
@@ -78,9 +102,7 @@ fn sigterm_waits_for_what_runs() {
     assert_eq!(count(&client, "default", State::Completed), 1);
 }
 
-#[test]
-fn a_second_sigterm_does_not_wait() {
-    let home = Home::new();
+fn a_second_sigterm_does_not_wait(home: Home) {
     let (mut worker, client, [task]) = at_the_gate(&home, [7]);
     worker.catches(Signal::TERM);
     worker.signal(Signal::TERM);

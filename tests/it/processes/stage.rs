@@ -4,25 +4,75 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use oncue::Client;
+#[cfg(feature = "redis")]
+use oncue::seal::{FileKeys, Keyring};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::runtime::company::PATIENCE;
 
 /// A directory with a queue in it, its key beside it, and the ledgers.
-pub struct Home(TempDir);
+pub struct Home {
+    directory: TempDir,
+    broker: Broker,
+}
+
+/// Where the tasks are kept.
+enum Broker {
+    Sqlite,
+    #[cfg(feature = "redis")]
+    Redis(crate::redis_servers::server::Server),
+}
 
 impl Home {
-    /// A queue of its own.
+    /// A queue of its own, in a file.
     pub fn new() -> Self {
-        let home = Self(TempDir::new().expect("a directory"));
+        let directory = TempDir::new().expect("a directory");
+        let home = Self { directory, broker: Broker::Sqlite };
         drop(home.client());
         home
     }
 
+    /// A queue of its own, in a Redis of its own.
+    #[cfg(feature = "redis")]
+    pub fn on_redis() -> Self {
+        let directory = TempDir::new().expect("a directory");
+        let server = crate::redis_servers::server::Server::start();
+        let home = Self { directory, broker: Broker::Redis(server) };
+        FileKeys::create(&home.key(), &Keyring::generate().expect("keys")).expect("written");
+        home
+    }
+
+    /// Where the queue is.
+    pub fn url(&self) -> String {
+        match &self.broker {
+            Broker::Sqlite => format!("sqlite:{}", self.database().display()),
+            #[cfg(feature = "redis")]
+            Broker::Redis(server) => server.url(),
+        }
+    }
+
+    /// The key of the queue, in a file that SQLite makes beside its own.
+    pub fn key(&self) -> PathBuf {
+        self.path("queue.db.key")
+    }
+
+    /// Whether others can go on while a process that stopped holds what it holds.
+    pub fn is_free(&self) -> bool {
+        match &self.broker {
+            Broker::Sqlite => {
+                let raw = self.raw();
+                raw.busy_timeout(Duration::ZERO).expect("set");
+                raw.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok()
+            }
+            #[cfg(feature = "redis")]
+            Broker::Redis(_) => true,
+        }
+    }
+
     /// A path in the directory.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.directory.path().join(name)
     }
 
     /// The file of the queue.
@@ -32,7 +82,13 @@ impl Home {
 
     /// A client of the queue, in this process.
     pub fn client(&self) -> Client {
-        connect(&self.database().display().to_string())
+        let how = oncue::Connect::new(self.url());
+        #[cfg(feature = "redis")]
+        let how = match &self.broker {
+            Broker::Redis(_) => how.keys(FileKeys(self.key())),
+            Broker::Sqlite => how,
+        };
+        oncue::block_on(Client::open(how)).expect("the queue opens")
     }
 
     /// The file as SQLite sees it.
@@ -43,15 +99,16 @@ impl Home {
     /// Fails unless every page of the file is what SQLite wants it to be.
     #[track_caller]
     pub fn check_integrity(&self) {
+        let Broker::Sqlite = self.broker else { return };
         let check = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
         let found = self.raw().query_row("PRAGMA integrity_check", [], check);
         assert_eq!(found.expect("checked"), "ok");
     }
 }
 
-/// A client of the queue in this file.
-pub fn connect(database: &str) -> Client {
-    oncue::block_on(oncue::connect(&format!("sqlite:{database}"))).expect("the queue opens")
+/// A client of the queue at this URL, with the keys that are configured.
+pub fn connect(url: &str) -> Client {
+    oncue::block_on(oncue::connect(url)).expect("the queue opens")
 }
 
 /// Asks until it is so. For what nothing tells of.

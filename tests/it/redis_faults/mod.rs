@@ -1,8 +1,10 @@
 //! Faults of Redis and of the way to it: lost replies, late requests, missing and foreign keys, limits under
 //! races, outages, failovers, moved slots. The broker is real, and so are the servers.
 
+mod answers;
 mod audit;
 mod company;
+mod failovers;
 mod history;
 mod junk;
 mod late;
@@ -11,5 +13,6 @@ mod missing;
 mod outages;
 mod replies;
 mod site;
+mod slots;
 mod versions;
 mod ways;

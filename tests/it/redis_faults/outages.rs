@@ -113,6 +113,9 @@ fn a_full_redis_refuses_new_tasks_and_is_drained() {
     let server = Setup::default().max_memory("8mb", "noeviction").start();
     let shop = Shop::at(&server.url());
     let client = shop.client();
+    // Before it is full: a key that is new to Redis is written down.
+    oncue::block_on(client.broker().check_keys(client.sealer().keyring().key_checks()))
+        .expect("written");
     let (mut stored, mut number) = (0, 0);
     let begun = Instant::now();
     let refused = loop {

@@ -4,7 +4,8 @@
 -- KEYS  1 t
 -- ARGV  sweep session, lease ms, most claims, gap ms, grace ms, then the kinds the worker knows.
 -- Reply tickets in one string; trails as pairs of position and bytes; how many of the tickets, from the first,
---       were lost (the others nobody took); 1 if tasks of a known kind are pending; the next due time or -1; the server's time.
+--       were lost (the others nobody took); 1 if tasks of a known kind are pending, and 2 more if no sweep was
+--       here before; the next due time or -1; the server's time.
 --       FENCED: the sweep session is retired, dead, or its lease ran out.
 -- Cost  O(claims + sessions killed + kinds pending), each bounded. Allowed when Redis is out of memory.
 --
@@ -22,7 +23,7 @@ local function guarded(b, at, gap)
   if not tick or at - tick >= gap then guard = at + gap end
   guard = min(guard, at + gap)
   call('HSET', b .. 'st', 'tick', at, 'guard', guard)
-  return at < guard
+  return at < guard, not tick
 end
 
 local function kill(b, key, at)
@@ -132,7 +133,8 @@ local function reclaim(keys, args)
   if not lease and (call('ZSCORE', b .. 'e', session) or call('ZSCORE', b .. 'q', session)) then
     return fenced('is closed; sweep under a new one')
   end
-  if not guarded(b, at, tonumber(args[4])) then
+  local is_guarded, is_first = guarded(b, at, tonumber(args[4]))
+  if not is_guarded then
     kill(b, 'l', at)
     kill(b, 'q', at)
   end
@@ -154,7 +156,8 @@ local function reclaim(keys, args)
   trim(b, 'e', at)
   trim(b, 'd', at)
   local all, trails = claims(b, tickets)
-  return { all, trails, lost, any_pending(b, kinds), first_time(b, { 's', 'r', 'c' }), at }
+  local told = any_pending(b, kinds) + (is_first and 2 or 0)
+  return { all, trails, lost, told, first_time(b, { 's', 'r', 'c' }), at }
 end
 
 register('reclaim', reclaim, { 'allow-oom' })

@@ -31,7 +31,7 @@ local function stats(keys)
   local ended = call('HMGET', b .. 'st', 'completed', 'failed')
   return {
     call('ZCARD', b .. 's'), pending, active, call('ZCARD', b .. 'r'), call('ZCARD', b .. 'c'),
-    call('ZCARD', b .. 'x'), tonumber(ended[1] or 0), tonumber(ended[2] or 0), oldest,
+    call('ZCARD', b .. 'x'), tonumber(ended[1] or 0) or 0, tonumber(ended[2] or 0) or 0, oldest,
   }
 end
 
