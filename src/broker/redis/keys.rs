@@ -22,7 +22,10 @@ pub(super) struct Key {
     /// What follows the prefix.
     pub(super) name: &'static str,
     pub(super) kind: Type,
-    #[cfg_attr(not(test), expect(dead_code, reason = "told in docs/redis.md, which a test compares"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "told in docs/redis.md, which a test compares")
+    )]
     pub(super) holds: &'static str,
 }
 

@@ -65,8 +65,11 @@ fn roles_may_what_the_table_says_and_nothing_else() {
     let commands = commands(&users);
     assert!(commands.len() > 300, "{} commands", commands.len());
     let own = places(NAMESPACE, &queue("mail"));
-    let mut places_asked: Vec<_> = own.iter().map(|(name, key)| (Some(*name), key.clone())).collect();
-    let other_queue = places(NAMESPACE, &queue("mail2")).into_iter().filter(|(name, _)| *name == "t" || *name == "settled");
+    let mut places_asked: Vec<_> =
+        own.iter().map(|(name, key)| (Some(*name), key.clone())).collect();
+    let other_queue = places(NAMESPACE, &queue("mail2"))
+        .into_iter()
+        .filter(|(name, _)| *name == "t" || *name == "settled");
     let elsewhere = places("other", &queue("mail")).into_iter();
     let elsewhere = elsewhere.filter(|(name, _)| ["t", "ready", "queues", "keys"].contains(name));
     places_asked.extend(other_queue.chain(elsewhere).map(|(_, key)| (None, key)));

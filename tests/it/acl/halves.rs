@@ -28,8 +28,8 @@ const STRANDED: &[(&str, &[&str])] = &[
     (
         "enqueue",
         &[
-            "DEL", "EXISTS", "HDEL", "HGET", "HLEN", "HMGET", "LPUSH", "SADD", "SMEMBERS", "ZADD", "ZCARD",
-            "ZMSCORE", "ZRANGE",
+            "DEL", "EXISTS", "HDEL", "HGET", "HLEN", "HMGET", "LPUSH", "SADD", "SMEMBERS", "ZADD",
+            "ZCARD", "ZMSCORE", "ZRANGE",
         ],
     ),
     ("reclaim", &["HKEYS", "HLEN", "LPOP", "LRANGE", "SADD"]),
@@ -68,7 +68,8 @@ impl Stage {
         let scope = Scope::new(NAMESPACE, ["*"]).expect("a scope");
         let rules = rules(&[role], &scope);
         let but = format!("+{}", but.to_lowercase());
-        let mut words = vec!["ACL".to_owned(), "SETUSER".into(), USER.into(), "clearselectors".into()];
+        let mut words =
+            vec!["ACL".to_owned(), "SETUSER".into(), USER.into(), "clearselectors".into()];
         for (at, part) in rules.split(" (").enumerate() {
             let kept: Vec<_> =
                 part.trim_end_matches(')').split(' ').filter(|word| *word != but).collect();
@@ -119,7 +120,8 @@ impl Stage {
         for _ in 0..4 {
             self.bench.pass(GAP / 2 + SECOND);
             let (sweeper, claims) = self.bench.take_over();
-            let back = claims.iter().map(|claim| Settlement::new(claim.ticket, release())).collect();
+            let back =
+                claims.iter().map(|claim| Settlement::new(claim.ticket, release())).collect();
             if !claims.is_empty() {
                 self.bench.settle(&sweeper, back);
             }
@@ -164,7 +166,8 @@ fn without_each(verb: &str, role: Role, scenes: &[Prepare]) {
     }
     let stranded = found.iter().filter(|(_, stranded)| **stranded);
     let stranded: Vec<_> = stranded.map(|(command, _)| *command).collect();
-    let told = STRANDED.iter().find(|(of, _)| *of == verb).map_or(&[][..], |(_, commands)| commands);
+    let told =
+        STRANDED.iter().find(|(of, _)| *of == verb).map_or(&[][..], |(_, commands)| commands);
     assert_eq!(stranded, told, "{verb}: rights without which a record is stranded");
     assert!(found.len() >= 3, "{verb}: only {} rights were missed", found.len());
 }
@@ -212,25 +215,29 @@ fn dequeue() {
     without_each(
         "dequeue",
         Role::Worker,
-        &[|stage| {
-            stage.bench.put_one(task(KINDS[0]));
-            let (session, claims) = stage.bench.take_all();
-            let again = told(&claims[0], release());
-            stage.bench.settle(&session, vec![again]);
-            stage.bench.put([task(KINDS[0]).priority(5), task(KINDS[1])]);
-            stage.bench.put(tasks(3));
-            let lines: Vec<Vec<u8>> = stage.server.ask(&["KEYS", &stage.key("p*")]);
-            let hash = oncue::queue::KindHash::of(KINDS[1]).0;
-            let line = lines.iter().find(|line| line.ends_with(&hash)).expect("a line of this kind");
-            let mut junk = ::redis::cmd("RPUSH");
-            let mut admin = stage.server.admin().expect("a connection");
-            junk.arg(line).arg("junk").query::<()>(&mut admin).expect("pushed");
-            let ask = stage.bench.ask(&stage.bench.session(), 6);
-            call(move |broker| broker.dequeue(ask.clone()))
-        }, |stage| {
-            let ask = stage.bench.ask(&stage.bench.session(), 4);
-            call(move |broker| broker.dequeue(ask.clone()))
-        }],
+        &[
+            |stage| {
+                stage.bench.put_one(task(KINDS[0]));
+                let (session, claims) = stage.bench.take_all();
+                let again = told(&claims[0], release());
+                stage.bench.settle(&session, vec![again]);
+                stage.bench.put([task(KINDS[0]).priority(5), task(KINDS[1])]);
+                stage.bench.put(tasks(3));
+                let lines: Vec<Vec<u8>> = stage.server.ask(&["KEYS", &stage.key("p*")]);
+                let hash = oncue::queue::KindHash::of(KINDS[1]).0;
+                let line =
+                    lines.iter().find(|line| line.ends_with(&hash)).expect("a line of this kind");
+                let mut junk = ::redis::cmd("RPUSH");
+                let mut admin = stage.server.admin().expect("a connection");
+                junk.arg(line).arg("junk").query::<()>(&mut admin).expect("pushed");
+                let ask = stage.bench.ask(&stage.bench.session(), 6);
+                call(move |broker| broker.dequeue(ask.clone()))
+            },
+            |stage| {
+                let ask = stage.bench.ask(&stage.bench.session(), 4);
+                call(move |broker| broker.dequeue(ask.clone()))
+            },
+        ],
     );
 }
 
@@ -241,10 +248,12 @@ fn settle() {
         Role::Worker,
         &[
             |stage| settle_one(stage, |_| complete()),
-            |stage| settle_one(stage, |claim| {
-                let result = Some((1, result_of(claim, 1, b"1")));
-                Order::Complete { keep: HOUR, result }
-            }),
+            |stage| {
+                settle_one(stage, |claim| {
+                    let result = Some((1, result_of(claim, 1, b"1")));
+                    Order::Complete { keep: HOUR, result }
+                })
+            },
             |stage| settle_one(stage, |_| Order::Retry { after: MINUTE }),
             |stage| settle_one(stage, |_| Order::Snooze { after: MINUTE }),
             |stage| settle_one(stage, |_| release()),
@@ -278,15 +287,18 @@ fn retire() {
     without_each(
         "retire",
         Role::Worker,
-        &[|stage| {
-            let known = stage.bench.put(tasks(3))[0];
-            let (session, _) = stage.bench.take_all();
-            idle(stage);
-            call(move |broker| broker.retire(session.clone(), vec![known]))
-        }, |stage| {
-            let session = stage.bench.session();
-            call(move |broker| broker.retire(session.clone(), vec![]))
-        }],
+        &[
+            |stage| {
+                let known = stage.bench.put(tasks(3))[0];
+                let (session, _) = stage.bench.take_all();
+                idle(stage);
+                call(move |broker| broker.retire(session.clone(), vec![known]))
+            },
+            |stage| {
+                let session = stage.bench.session();
+                call(move |broker| broker.retire(session.clone(), vec![]))
+            },
+        ],
     );
 }
 

@@ -101,7 +101,10 @@ fn no_role_does_the_work_of_another() {
     let settlement = || vec![oncue::broker::Settlement::new(claims[0].ticket, complete())];
     let beat = oncue::broker::Beat { sessions: vec![session.clone()], lease: LEASE };
     for (who, broker) in [("producer", producer), ("viewer", viewer)] {
-        denied(&format!("settle by a {who}"), refusal(broker.settle(session.clone(), settlement())));
+        denied(
+            &format!("settle by a {who}"),
+            refusal(broker.settle(session.clone(), settlement())),
+        );
         denied(&format!("retire by a {who}"), refusal(broker.retire(session.clone(), vec![])));
         denied(&format!("advance by a {who}"), refusal(broker.advance(bench.queue.clone(), 1)));
         denied(&format!("reclaim by a {who}"), refusal(broker.reclaim(bench.sweep(&sweeper))));

@@ -28,7 +28,8 @@ impl Users {
         let scope = Scope::new(NAMESPACE, queues.iter().copied()).expect("a scope");
         let passwords = Role::ALL.map(|_| Password::generate().expect("a password")).to_vec();
         let lines = Role::ALL.iter().zip(&passwords).map(|(role, password)| {
-            user_line(role.as_str(), std::slice::from_ref(password), &[*role], &scope).expect("a line")
+            user_line(role.as_str(), std::slice::from_ref(password), &[*role], &scope)
+                .expect("a line")
         });
         let lines = [DEFAULT_OFF.to_owned()].into_iter().chain(lines).collect::<Vec<_>>();
         let server = Setup::default().acl(&lines.join("\n")).start();

@@ -115,11 +115,7 @@ pub(super) const FUNCTIONS: &[Piece] = &[
             ("ZSCORE", &["l", "q", "e"]),
         ],
     ),
-    piece(
-        "beat",
-        &["now"],
-        &[("HGET", &["cfg"]), ("ZADD", &["l", "q"]), ("ZSCORE", &["l", "q"])],
-    ),
+    piece("beat", &["now"], &[("HGET", &["cfg"]), ("ZADD", &["l", "q"]), ("ZSCORE", &["l", "q"])]),
     piece(
         "advance",
         &["now", "junk", "line_up", "wake_ready", "forget", "first_time"],

@@ -25,7 +25,10 @@ fn files(folder: &str, ends: &str) -> Vec<String> {
 
 /// The code without its comments.
 fn code(lua: &str) -> String {
-    lua.lines().map(|line| line.split("--").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    lua.lines()
+        .map(|line| line.split("--").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// What stands between quotes.
@@ -91,7 +94,10 @@ fn the_table_has_what_each_function_does() {
 
 #[test]
 fn the_table_has_nothing_that_is_not_done() {
-    let all = files("lua", ".lua").iter().map(|file| code(&read(&format!("lua/{file}")))).collect::<String>();
+    let all = files("lua", ".lua")
+        .iter()
+        .map(|file| code(&read(&format!("lua/{file}"))))
+        .collect::<String>();
     for piece in FUNCTIONS.iter().chain(SHARED) {
         let own = match SHARED.iter().any(|shared| shared.name == piece.name) {
             true => all.clone(),
@@ -194,8 +200,8 @@ fn every_name_is_of_a_key() {
 fn a_line_is_what_redis_reads() {
     let scope = Scope::new("shop", ["mail"]).expect("a scope");
     let password = Password::generate().expect("a password");
-    let line =
-        user_line("ci", std::slice::from_ref(&password), &[Role::Deployer], &scope).expect("a line");
+    let line = user_line("ci", std::slice::from_ref(&password), &[Role::Deployer], &scope)
+        .expect("a line");
     let digest = password.sha256();
     assert_eq!(
         line,
@@ -208,7 +214,8 @@ fn a_line_is_what_redis_reads() {
     let rules = rules(&[Role::Viewer], &scope);
     assert!(rules.contains(" %R~oncue:{shop/mail}:t (+"), "{rules}");
     assert!(rules.contains("(+smembers ") && rules.contains(" ~oncue:{shop}:queues)"), "{rules}");
-    let both = super::rules(&[Role::Producer, Role::Worker], &Scope::new("a", ["*"]).expect("a scope"));
+    let both =
+        super::rules(&[Role::Producer, Role::Worker], &Scope::new("a", ["*"]).expect("a scope"));
     assert!(both.contains("(resetchannels +publish +subscribe &oncue:{a/*}:due "), "{both}");
 }
 
