@@ -18,7 +18,8 @@ fn main() -> oncue::Result<()> {
     let url = std::env::var("ONCUE_BROKER").unwrap_or_else(|_| "redis://localhost".to_owned());
     oncue::block_on(async {
         let client = oncue::connect(&url).await?;
-        let jobs = client.enqueue_all(["Ada", "Grace", "Edsger"].map(|name| Greet(name.into()))).await?;
+        let jobs =
+            client.enqueue_all(["Ada", "Grace", "Edsger"].map(|name| Greet(name.into()))).await?;
         println!("enqueued {}", jobs.len());
         for job in &jobs {
             println!("{}", job.result::<String>().timeout(Duration::from_secs(60)).await?);

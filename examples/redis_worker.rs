@@ -1,12 +1,9 @@
-//! Greets whoever `redis_producer` names, until Ctrl-C or SIGTERM; with `--count 3` it ends after three.
+//! Greets whoever `redis_producer` names, until Ctrl-C or SIGTERM.
 //!
-//! Start as many as you like. When one dies, its tasks run on another after its lease, 15 s.
+//! Start as many as you like, on any machine. When one dies, its tasks run on another after its lease, 15 s.
+//! All need the same keys: `ONCUE_KEY` or `ONCUE_KEY_FILE`, made by `oncue key generate`.
 
-use std::sync::Arc;
-
-use oncue::worker::Event;
 use oncue::{Task, TaskResult};
-use tokio::sync::Semaphore;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Greet(String);
@@ -16,6 +13,17 @@ impl Task for Greet {
 }
 
 async fn greet(task: Greet) -> TaskResult<String> {
-    println!("greeting {}", task.0);
     Ok(format!("hello {}", task.0))
+}
+
+fn main() -> oncue::Result<()> {
+    let url = std::env::var("ONCUE_BROKER").unwrap_or_else(|_| "redis://localhost".to_owned());
+    oncue::block_on(async {
+        let client = oncue::connect(&url).await?;
+        let worker = client.worker().handle(greet).start().await?;
+        println!("at work");
+        let report = worker.run().await?;
+        println!("completed {}", report.completed);
+        Ok(())
+    })
 }

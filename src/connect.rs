@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::broker::Inspect;
 #[cfg(feature = "redis")]
-use crate::broker::redis;
-#[cfg(feature = "redis")]
 pub use crate::broker::redis::{Deployed, Found, acl};
+#[cfg(feature = "redis")]
+use crate::broker::redis::{Options as RedisOptions, RedisBroker, deploy as load_functions};
 #[cfg(feature = "sqlite")]
 use crate::broker::sqlite::{Location, Options, SqliteBroker};
 use crate::error::{Error, Result, suggestion};
@@ -106,7 +106,7 @@ impl Connect {
 
     #[cfg(feature = "redis")]
     fn open_redis(self) -> Result<Connection> {
-        let options = redis::Options::parse(&self.url)?.namespace(&self.namespace);
+        let options = RedisOptions::parse(&self.url)?.namespace(&self.namespace);
         // Keys first: a broker nobody can use is not connected to.
         let keyring = match &self.keys {
             Some(source) => source.load()?,
@@ -118,7 +118,7 @@ impl Connect {
             })?,
         };
         let sealer = Sealer::new(keyring, &self.namespace)?;
-        let broker = Arc::new(redis::RedisBroker::open(options)?);
+        let broker = Arc::new(RedisBroker::open(options)?);
         Ok(Connection { broker, sealer })
     }
 
@@ -158,7 +158,7 @@ pub async fn deploy(url: &str) -> Result<Deployed> {
     if url.starts_with("sqlite:") {
         return Err(Error::invalid("SQLite needs nothing deployed; this is for Redis"));
     }
-    redis::deploy(redis::Options::parse(url)?).await
+    load_functions(RedisOptions::parse(url)?).await
 }
 
 /// The keyring the environment or a file beside the database holds, if either does.

@@ -46,6 +46,47 @@ fn run(name: &str, arguments: &[&str], home: &TempDir) -> String {
     stdout.into_owned()
 }
 
+/// A worker of an example at work; asked to end, and ended in any case.
+#[cfg(feature = "redis")]
+struct Working(std::process::Child);
+
+#[cfg(feature = "redis")]
+impl Drop for Working {
+    fn drop(&mut self) {
+        // It may have ended as it was asked.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_producer_and_a_worker_share_a_redis() {
+    use std::io::Read;
+
+    let server = crate::redis_servers::server::Server::start();
+    let keys = oncue::seal::Keyring::generate().expect("keys").to_text().to_string();
+    let command = |name: &str| {
+        let mut command = Command::new(binary(name));
+        command.env("ONCUE_BROKER", server.url()).env("ONCUE_KEY", &keys).stdin(Stdio::null());
+        command.env_remove("ONCUE_KEY_FILE").stdout(Stdio::piped());
+        command
+    };
+    let mut worker = Working(command("redis_worker").spawn().expect("starts"));
+    let told = command("redis_producer").output().expect("runs");
+    let told = (told.status.success(), String::from_utf8_lossy(&told.stdout).into_owned());
+    assert_eq!(told, (true, "enqueued 3\nhello Ada\nhello Grace\nhello Edsger\n".to_owned()));
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&worker.0),
+        rustix::process::Signal::TERM,
+    )
+    .expect("asked to end");
+    let mut said = String::new();
+    worker.0.stdout.take().expect("piped").read_to_string(&mut said).expect("read");
+    assert!(worker.0.wait().expect("ended").success(), "{said}");
+    assert_eq!(said, "at work\ncompleted 3\n");
+}
+
 fn home() -> TempDir {
     tempfile::tempdir().expect("a directory")
 }

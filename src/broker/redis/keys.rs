@@ -107,3 +107,43 @@ impl QueueKeys {
 pub(super) fn namespace_key(namespace: &str, name: &str) -> String {
     format!("oncue:{{{namespace}}}:{name}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of the table under a heading: name, type, what it holds.
+    fn rows(document: &str, heading: &str) -> Vec<String> {
+        let from = document.find(&format!("### {heading}\n")).expect("the heading");
+        let rest = document[from..].lines().skip(1);
+        let rows =
+            rest.take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with("| `"));
+        rows.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_documentation_has_every_key() {
+        let document = include_str!("../../../docs/redis.md");
+        let word = |kind| match kind {
+            Type::Hash => "hash",
+            Type::List => "list",
+            Type::Set => "set",
+            Type::SortedSet => "sorted set",
+            Type::Text => "string",
+            Type::Channel => "channel",
+        };
+        let row = |key: &Key| format!("| `{}` | {} | {} |", key.name, word(key.kind), key.holds);
+        for (heading, keys) in [("Of a queue", QUEUE_KEYS), ("Of a namespace", NAMESPACE_KEYS)] {
+            let expected: Vec<_> = keys.iter().map(row).collect();
+            assert_eq!(rows(document, heading), expected, "{heading}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_two() {
+        let mut seen = std::collections::BTreeSet::new();
+        for name in QUEUE_KEYS.iter().map(|key| key.name).chain(RESERVED.iter().copied()) {
+            assert!(seen.insert(name), "{name}");
+        }
+    }
+}

@@ -106,7 +106,7 @@ fn roles_wake_each_other() {
     tells(&worker, Wake::Ready, || drop(bench.put(tasks(1))));
     run(worker.advance(bench.queue.clone(), 1)).expect("nothing due");
     subscribers("due");
-    tells(&worker, Wake::Due, || drop(bench.put_one(task(KINDS[0]).after(HOUR))));
+    tells(&worker, Wake::Due, || drop(bench.put([task(KINDS[0]).after(HOUR)])));
     let (session, claims) = bench.take_all();
     run(waiter.wait(Wake::Settled, None)).expect("a mark");
     run(waiter.show(bench.queue.clone(), claims[0].id())).expect("shown").expect("there");

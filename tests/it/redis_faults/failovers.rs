@@ -19,7 +19,9 @@ fn a_failover_with_and_without_a_dead_primary_is_followed() {
     let (worker, producer) = (shop.worker(WORK), shop.producer(PAUSE));
     let traffic = || {
         let (acked, settled) = (producer.acked(), shop.told.settled());
-        time_until("traffic", || producer.acked() > acked + 50 && shop.told.settled() > settled + 50)
+        time_until("traffic", || {
+            producer.acked() > acked + 50 && shop.told.settled() > settled + 50
+        })
     };
     traffic();
     deployment.fail_over();

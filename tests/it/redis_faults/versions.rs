@@ -7,8 +7,8 @@ use oncue::state::State;
 use std::time::Instant;
 
 use super::site::Site;
-use crate::redis_servers::PATIENCE;
 use crate::fixture::*;
+use crate::redis_servers::PATIENCE;
 
 #[test]
 fn a_queue_of_a_newer_format_is_refused_by_every_verb_and_left_as_it_is() {
@@ -88,7 +88,9 @@ fn functions_that_are_deleted_come_back_and_no_task_is_lost() {
         let deadline = Instant::now() + PATIENCE;
         let answers = loop {
             match run(plot.bench.broker.enqueue(batch.clone())) {
-                Err(error) if error.is_undeployed() => assert!(Instant::now() < deadline, "{error}"),
+                Err(error) if error.is_undeployed() => {
+                    assert!(Instant::now() < deadline, "{error}")
+                }
                 answers => break answers.expect("stored"),
             }
         };

@@ -207,7 +207,7 @@ fn a_line_is_what_redis_reads() {
         line,
         format!(
             "user ci on resetpass #{digest} resetkeys resetchannels -@all +asking +auth +client|setname \
-             +cluster|nodes +cluster|slots +function|list +function|load +function|stats +hello +ping +role"
+             +cluster|nodes +cluster|slots +function|list +function|load +function|stats +hello +info +ping +role"
         )
     );
     assert!(!line.contains(password.reveal()) && !format!("{password:?}").contains(&digest));
