@@ -26,10 +26,8 @@ pub(super) enum LinkEvent {
     Down,
     /// A message on a channel that was subscribed to.
     Message {
-        /// The channel.
+        /// The channel; what was published on it says no more.
         channel: String,
-        /// What was published.
-        payload: Vec<u8>,
     },
     /// A subscription is in place: what was published before it may have been missed.
     Subscribed,
