@@ -88,8 +88,7 @@ impl Life {
                 )),
                 PushKind::Message if !life.has_ended() => {
                     let message = Msg::from_push_info(info);
-                    let channel = message.as_ref().and_then(|message| message.get_channel().ok());
-                    if let (Some(message), Some(channel)) = (message, channel) {
+                    if let Some(channel) = message.and_then(|message| message.get_channel().ok()) {
                         on_event(LinkEvent::Message { channel });
                     }
                 }
