@@ -152,7 +152,9 @@ fn junk_where_sessions_and_kinds_are_named_is_bounded_work() {
     let names: Vec<String> = (0..5_000).map(|n| format!("nobody-{n}")).collect();
     let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
     let _: i64 = plot.raw("RPUSH", b"dd", &names);
-    for (kind, mask) in [(&b"odd"[..], "7"), (b"", "x"), (&kind(1)[..], "nan"), (&kind(2)[..], "-1")] {
+    for (kind, mask) in
+        [(&b"odd"[..], "7"), (b"", "x"), (&kind(1)[..], "nan"), (&kind(2)[..], "-1")]
+    {
         let _: i64 = plot.raw("HSET", b"ln", &[kind, mask.as_bytes()]);
     }
     for (field, text) in [("guard", "x"), ("tick", "y"), ("completed", "many"), ("failed", "z")] {
@@ -233,7 +235,8 @@ fn keys_of_another_type_are_told_and_cost_no_task() {
         tolerated(&shown, run(bench.broker.dequeue(bench.ask(&other, 1))));
         tolerated(&shown, run(bench.broker.retire(other.clone(), Vec::new())));
         tolerated(&shown, run(bench.broker.reclaim(bench.sweep(&bench.session()))));
-        let late = bench.batch([task(KINDS[1]), task(KINDS[0]).key("k"), task(KINDS[0]).after(HOUR)]);
+        let late =
+            bench.batch([task(KINDS[1]), task(KINDS[0]).key("k"), task(KINDS[0]).after(HOUR)]);
         let stored = run(bench.broker.enqueue(late.clone()));
         let plain = bench.batch(tasks(1));
         let plainly = run(bench.broker.enqueue(plain.clone()));

@@ -120,9 +120,7 @@ fn a_settle_that_lands_late_does_not_hit_a_later_claim() {
         let (session, claims) = plot.claim(1);
         let list = [Settlement::new(claims[0].ticket, order.clone())];
         site.proxy.hold_request("FCALL", 1);
-        assert!(
-            refusal(plot.bench.broker.settle(session.clone(), list.to_vec())).is_unreachable()
-        );
+        assert!(refusal(plot.bench.broker.settle(session.clone(), list.to_vec())).is_unreachable());
         // Given up: nothing of it is known any more.
         assert_eq!(plot.retire(&session), 1);
         let (later, claims) = plot.claim(1);

@@ -50,7 +50,10 @@ fn a_limit_is_exact_under_eight_racing_producers() {
         // What was refused last is taken away by the next enqueue; one that is there already is no new one.
         let (session, claims) = plot.bench.take_all();
         assert_eq!(claims.len() as u64, LIMIT);
-        assert!(refusal(plot.bench.broker.enqueue(plot.bench.batch(tasks(1)))).is_full(), "claimed ones count");
+        assert!(
+            refusal(plot.bench.broker.enqueue(plot.bench.batch(tasks(1)))).is_full(),
+            "claimed ones count"
+        );
         for chunk in claims.chunks(100) {
             let list = chunk.iter().map(|claim| Settlement::new(claim.ticket, keep(HOUR)));
             plot.bench.settle(&session, list.collect());

@@ -159,7 +159,10 @@ fn nothing_of_an_intact_task_goes_with_a_key_beside_it() {
             let audit = plot.audit();
             for id in &scene.ids {
                 let places = audit.places_of(*id);
-                assert!(matches!(places[..], ["c" | "x"]), "{name}, {other}: {id} is in {places:?}");
+                assert!(
+                    matches!(places[..], ["c" | "x"]),
+                    "{name}, {other}: {id} is in {places:?}"
+                );
             }
             assert_eq!(audit.complaint(), None, "{name}, {other}");
         }

@@ -27,7 +27,9 @@ fn ten_kills_of_a_redis_that_appends_lose_nothing() {
     let mut pauses = Vec::new();
     for _ in 0..10 {
         let (acked, settled) = (producer.acked(), shop.told.settled());
-        eventually("traffic", || producer.acked() > acked + 20 && shop.told.settled() > settled + 20);
+        eventually("traffic", || {
+            producer.acked() > acked + 20 && shop.told.settled() > settled + 20
+        });
         server.kill9();
         server.restart();
         let settled = shop.told.settled();

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use oncue::Result;
 use oncue::broker::redis::{Options, RedisBroker};
 use oncue::broker::*;
 use oncue::clock::ManualClock;
-use oncue::Result;
 use uuid::Uuid;
 
 use super::audit::Audit;

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use oncue::broker::*;
-
 use super::company::{Shop, completed};
 use super::site::{broker, eventually};
 use crate::fixture::*;
@@ -22,7 +20,9 @@ fn the_slot_of_a_queue_moves_under_load() {
     let (worker, producer) = (shop.worker(WORK), shop.producer(PAUSE));
     for _ in 0..3 {
         let (acked, settled) = (producer.acked(), shop.told.settled());
-        eventually("traffic", || producer.acked() > acked + 50 && shop.told.settled() > settled + 50);
+        eventually("traffic", || {
+            producer.acked() > acked + 50 && shop.told.settled() > settled + 50
+        });
         let owner = cluster.owner(cluster.slot(KEY)).expect("an owner");
         let moved = cluster.move_slot_of(KEY, (owner + 1) % 3);
         println!("{moved} keys moved");
@@ -39,7 +39,8 @@ fn the_slot_of_a_queue_moves_under_load() {
 
 #[test]
 fn a_node_without_functions_is_named() {
-    let users = "user default on nopass ~* &* +@all\nuser worker on >pass ~* &* +@all -function|load";
+    let users =
+        "user default on nopass ~* &* +@all\nuser worker on >pass ~* &* +@all -function|load";
     let cluster = Cluster::with(&Setup::default().acl(users));
     let open = |clock| Opened { broker: broker(&cluster.url(), "nodes", clock), guard: None };
     let bench = Bench::new(&open);

@@ -1,14 +1,14 @@
 //! Two versions of the functions on one server, and a queue that is too new for one of them.
 
+use ::redis::Value;
 use oncue::broker::*;
 use oncue::state::State;
-use ::redis::Value;
 
 use std::time::Instant;
 
 use super::site::Site;
-use crate::redis_servers::PATIENCE;
 use crate::fixture::*;
+use crate::redis_servers::PATIENCE;
 
 #[test]
 fn a_queue_of_a_newer_format_is_refused_by_every_verb_and_left_as_it_is() {
@@ -88,7 +88,9 @@ fn functions_that_are_deleted_come_back_and_no_task_is_lost() {
         let deadline = Instant::now() + PATIENCE;
         let answers = loop {
             match run(plot.bench.broker.enqueue(batch.clone())) {
-                Err(error) if error.is_undeployed() => assert!(Instant::now() < deadline, "{error}"),
+                Err(error) if error.is_undeployed() => {
+                    assert!(Instant::now() < deadline, "{error}")
+                }
                 answers => break answers.expect("stored"),
             }
         };
@@ -113,7 +115,8 @@ fn code(library: &Value) -> Option<String> {
         Value::Map(pairs) => pairs.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect(),
         _ => return None,
     };
-    let at = pairs.iter().position(|word| matches!(word, Value::BulkString(b) if b == b"library_code"));
+    let at =
+        pairs.iter().position(|word| matches!(word, Value::BulkString(b) if b == b"library_code"));
     match pairs.get(at? + 1)? {
         Value::BulkString(code) => String::from_utf8(code.clone()).ok(),
         _ => None,
