@@ -90,12 +90,17 @@ impl Library {
         cmd
     }
 
+    /// Asks which functions are there.
+    pub(super) fn probe(&self) -> Cmd {
+        let mut cmd = Cmd::new();
+        cmd.arg("FCALL_RO").arg(self.function("probe")).arg(0);
+        cmd
+    }
+
     /// Makes sure that the functions are there: loads them if they are missing or other than ours and this
     /// user may.
     pub(super) async fn ensure(&self, conn: &mut Conn) -> Result<(), Fault> {
-        let mut probe = Cmd::new();
-        probe.arg("FCALL_RO").arg(self.function("probe")).arg(0);
-        let found = match conn.ask(&probe).await {
+        let found = match conn.ask(&self.probe()).await {
             Ok(Value::Array(reply)) => match reply.get(1) {
                 Some(Value::BulkString(digest)) if digest == self.digest.as_bytes() => {
                     return Ok(());

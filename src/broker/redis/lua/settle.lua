@@ -9,6 +9,18 @@
 --       FENCED: the session is dead or was never there.
 -- Cost  O(tickets), O(log n) for those that wait or are kept. Allowed when Redis is out of memory.
 
+-- What the orders write to, and as what. A key of another type would stop them half way.
+local TYPES = { tr = 'hash', k = 'hash', ln = 'hash', z = 'set', r = 'zset', s = 'zset', c = 'zset', x = 'zset' }
+
+local function of_other_type(b)
+  for key, kind in pairs(TYPES) do
+    local found = call('TYPE', b .. key).ok
+    if found ~= kind and found ~= 'none' then
+      return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ' and should be a ' .. kind)
+    end
+  end
+end
+
 local function settle(keys, args)
   local b, session, plain = base(keys), args[1], tonumber(args[2])
   local v = call('HGET', b .. 'cfg', 'v')
@@ -19,6 +31,8 @@ local function settle(keys, args)
   end
   local held_key, at = b .. 'a:' .. session, now()
   local tickets, n = {}, plain + (#args - 2 - plain) / 5
+  local wrong = n > plain and of_other_type(b)
+  if wrong then return wrong end
   for i = 1, plain do tickets[i] = args[2 + i] end
   for i = plain + 1, n do tickets[i] = args[2 + plain + 5 * (i - plain - 1) + 2] end
   if n == 0 then return '' end
