@@ -138,14 +138,6 @@ impl Conn {
             Wire::One(wire) => pipe.query_async(wire).await.map_err(Fault::from),
             Wire::Cluster(wire) => cluster::pipe(wire, pipe, &self.life).await,
         };
-        // One that answers refusals among its replies: they too may speak against the connection.
-        if let Ok(replies) = &result {
-            for reply in replies {
-                if let Value::ServerError(refusal) = reply {
-                    let _ = self.judge::<()>(Err(refusal.clone().into()));
-                }
-            }
-        }
         self.judge(result)
     }
 

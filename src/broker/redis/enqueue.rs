@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
 use tokio::sync::oneshot;
@@ -19,6 +20,9 @@ use crate::task::Due;
 
 /// Calls on their way at once to one queue.
 const CALLS_MAX: usize = 2;
+/// How often, and how far apart, it is tried to delete what a refused call stored.
+const TAKE_BACKS_MAX: usize = 20;
+const TAKE_BACK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What waits to be sent, by queue.
 #[derive(Default)]
@@ -141,10 +145,14 @@ async fn send(broker: &Inner, queue: &QueueName, batches: &[&Batch]) -> Result<V
         let [flags, stored] =
             replies.map_err(|_| Error::corrupt("Redis answered half an enqueue"))?;
         if let Value::ServerError(refusal) = &flags {
-            let is_full = Fault::from(refusal.clone()).class == Class::Full;
+            let class = Fault::from(refusal.clone()).class;
             // The function itself remembers what must not stay when its limit is reached.
-            if !is_full {
+            if class != Class::Full {
                 take_back(broker, &keys.records(), &plain, &stored).await;
+            }
+            if class.ends_connection() {
+                // Among the replies of a transaction the link does not see it.
+                let _ = broker.io.link.call(&broker.library.probe()).await;
             }
         }
         flags
@@ -182,9 +190,14 @@ async fn take_back(broker: &Inner, records: &str, plain: &[&NewTask], stored: &V
     for task in plain {
         delete.arg(&task.envelope.id().as_bytes()[..]);
     }
-    if let Err(fault) = broker.io.link.call(&delete).await {
-        tracing::warn!(error = %fault.error, "records of a refused enqueue are left in Redis");
+    for _ in 0..TAKE_BACKS_MAX {
+        match broker.io.link.call(&delete).await {
+            Ok(_) => return,
+            Err(fault) => tracing::debug!(error = %fault.error, "records are not taken back yet"),
+        }
+        tokio::time::sleep(TAKE_BACK_PAUSE).await;
     }
+    tracing::error!("records of a refused enqueue are left in Redis");
 }
 
 /// The call of the function, and the tasks whose records follow by HSET.

@@ -60,6 +60,11 @@ pub(super) const QUEUE_KEYS: &[Key] = &[
     key("cfg", Type::Hash, "v: format; max: most tasks that are not ended; pause"),
     key("i", Type::Text, "the idle flag: somebody asked and found too little"),
     key("w", Type::Text, "written before replicas are waited for; a minute"),
+    key(
+        "never",
+        Type::Text,
+        "never there: calls name it so that a slot on the move refuses them whole",
+    ),
     key("ready", Type::Channel, "something may be claimed, and somebody was idle"),
     key("due", Type::Channel, "something is due earlier than before"),
     key("settled", Type::Channel, "a task ended"),

@@ -37,6 +37,7 @@ const CLOCK_GIVEN: &str = include_str!("lua/clock_given.lua");
 #[derive(Clone, Debug)]
 pub(super) struct Library {
     prefix: String,
+    is_split: bool,
     digest: String,
     text: String,
 }
@@ -63,7 +64,14 @@ impl Library {
         let digest =
             data_encoding::HEXLOWER.encode(&digest(&SHA256, body.as_bytes()).as_ref()[..8]);
         let text = format!("#!lua name={name}\nlocal DIGEST = '{digest}'\n{body}{PROBE}");
-        Self { prefix, digest, text }
+        Self { prefix, is_split: false, digest, text }
+    }
+
+    /// For a cluster, whose slots may be on the move. While one is, a function that names `t` alone runs where `t`
+    /// is and fails half way at the first key that is not there. One that names a key that never exists is refused
+    /// as a whole (TRYAGAIN) until the slot has arrived.
+    pub(super) fn split(self, is_split: bool) -> Self {
+        Self { is_split, ..self }
     }
 
     /// Its name in Redis, version included.
@@ -83,24 +91,35 @@ impl Library {
 
     /// A call of a function on the keys of a queue.
     pub(super) fn call(&self, verb: &str, records: &str) -> Cmd {
-        let mut cmd = Cmd::new();
-        cmd.arg("FCALL").arg(self.function(verb)).arg(1).arg(records);
-        cmd
+        self.call_by("FCALL", verb, records)
     }
 
     /// The same for a function that only reads.
     pub(super) fn call_ro(&self, verb: &str, records: &str) -> Cmd {
+        self.call_by("FCALL_RO", verb, records)
+    }
+
+    fn call_by(&self, command: &str, verb: &str, records: &str) -> Cmd {
         let mut cmd = Cmd::new();
-        cmd.arg("FCALL_RO").arg(self.function(verb)).arg(1).arg(records);
+        cmd.arg(command).arg(self.function(verb));
+        match (self.is_split, records.strip_suffix('t')) {
+            (true, Some(prefix)) => cmd.arg(2).arg(records).arg(format!("{prefix}never")),
+            _ => cmd.arg(1).arg(records),
+        };
+        cmd
+    }
+
+    /// Asks which functions are there.
+    pub(super) fn probe(&self) -> Cmd {
+        let mut cmd = Cmd::new();
+        cmd.arg("FCALL_RO").arg(self.function("probe")).arg(0);
         cmd
     }
 
     /// Makes sure that the functions are there: loads them if they are missing or other than ours and this
     /// user may.
     pub(super) async fn ensure(&self, conn: &mut Conn) -> Result<(), Fault> {
-        let mut probe = Cmd::new();
-        probe.arg("FCALL_RO").arg(self.function("probe")).arg(0);
-        let found = match conn.ask(&probe).await {
+        let found = match conn.ask(&self.probe()).await {
             Ok(Value::Array(reply)) => match reply.get(1) {
                 Some(Value::BulkString(digest)) if digest == self.digest.as_bytes() => {
                     return Ok(());

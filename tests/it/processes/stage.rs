@@ -21,7 +21,7 @@ pub struct Home {
 enum Broker {
     Sqlite,
     #[cfg(feature = "redis")]
-    Redis(crate::redis_servers::server::Server),
+    Redis(Box<crate::redis_servers::server::Server>),
 }
 
 impl Home {
@@ -38,8 +38,8 @@ impl Home {
     pub fn on_redis() -> Self {
         let directory = TempDir::new().expect("a directory");
         let server = crate::redis_servers::server::Server::start();
-        let home = Self { directory, broker: Broker::Redis(server) };
-        FileKeys::create(&home.key(), &Keyring::generate().expect("keys")).expect("written");
+        let home = Self { directory, broker: Broker::Redis(server.into()) };
+        FileKeys::create(home.key(), &Keyring::generate().expect("keys")).expect("written");
         home
     }
 

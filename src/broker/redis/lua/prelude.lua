@@ -13,7 +13,8 @@ local LOOK = 100
 -- Most arguments of one variadic command.
 local STEP = 1000
 
--- KEYS[1] is the hash of records, `oncue:{namespace/queue}:t`; the other keys differ in what follows the tag.
+-- KEYS[1] is the hash of records, `oncue:{namespace/queue}:t`; the other keys differ in what follows the tag. In a
+-- cluster KEYS[2] is one that never exists.
 local function base(keys)
   return sub(keys[1], 1, -2)
 end

@@ -24,6 +24,18 @@ local function settle_plain(b, held_key, args)
   return true
 end
 
+-- What the orders write to, and as what. A key of another type would stop them half way.
+local TYPES = { tr = 'hash', k = 'hash', ln = 'hash', z = 'set', r = 'zset', s = 'zset', c = 'zset', x = 'zset' }
+
+local function of_other_type(b)
+  for key, kind in pairs(TYPES) do
+    local found = call('TYPE', b .. key).ok
+    if found ~= kind and found ~= 'none' then
+      return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ' and should be a ' .. kind)
+    end
+  end
+end
+
 local function settle(keys, args)
   local b, session, plain = base(keys), args[1], tonumber(args[2])
   local v = call('HGET', b .. 'cfg', 'v')
@@ -36,6 +48,8 @@ local function settle(keys, args)
   if plain > 0 and plain + 2 == #args and settle_plain(b, held_key, args) then return '' end
   local at = now()
   local tickets, n = {}, plain + (#args - 2 - plain) / 5
+  local wrong = n > plain and of_other_type(b)
+  if wrong then return wrong end
   for i = 1, plain do tickets[i] = args[2 + i] end
   for i = plain + 1, n do tickets[i] = args[2 + plain + 5 * (i - plain - 1) + 2] end
   if n == 0 then return '' end
