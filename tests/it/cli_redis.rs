@@ -166,3 +166,16 @@ fn an_acl_file_holds_no_password_and_says_what_is_wrong() {
     refused(&oncue(folder, None, &["deploy"]), 2, "--broker redis://HOST");
     refused(&oncue(folder, Some("sqlite:x.db"), &["deploy"]), 2, "SQLite needs nothing");
 }
+
+#[test]
+fn the_settings_that_are_told_start_a_server() {
+    let document = include_str!("../../docs/redis.md");
+    let told = document.split("```conf\n").nth(1).and_then(|rest| rest.split("```").next());
+    let mut setup = Setup::default();
+    for line in told.expect("a sample").lines() {
+        setup = setup.line(line);
+    }
+    let server = setup.start();
+    let policy: Vec<String> = server.ask(&["CONFIG", "GET", "maxmemory-policy"]);
+    assert_eq!(policy[1], "noeviction");
+}

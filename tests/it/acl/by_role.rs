@@ -99,7 +99,7 @@ impl Inspect for ByRole {
     }
 
     fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()> {
-        let third = self.calls.load(Ordering::Relaxed) % 3 == 0;
+        let third = self.calls.load(Ordering::Relaxed).is_multiple_of(3);
         let broker = if third { &self.producer } else { self.sweeper() };
         broker.check_keys(checks)
     }

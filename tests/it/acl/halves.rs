@@ -123,12 +123,12 @@ impl Stage {
     }
 }
 
-/// A call of a verb: what must be there, and then the call.
-type Prepare = fn(&Stage) -> Box<dyn Fn(&RedisBroker) -> oncue::Result<()>>;
+/// A call of a verb.
+type Act = Box<dyn Fn(&RedisBroker) -> oncue::Result<()>>;
+/// Makes what must be there before it.
+type Prepare = fn(&Stage) -> Act;
 
-fn call<T: 'static>(
-    make: impl Fn(&RedisBroker) -> Reply<T> + 'static,
-) -> Box<dyn Fn(&RedisBroker) -> oncue::Result<()>> {
+fn call<T: 'static>(make: impl Fn(&RedisBroker) -> Reply<T> + 'static) -> Act {
     Box::new(move |broker| run(make(broker)).map(drop))
 }
 
@@ -257,10 +257,7 @@ fn settle() {
 }
 
 /// Two claims, one of a task with a key of its own that ran alone, settled alike, the second with a trail.
-fn settle_one(
-    stage: &Stage,
-    order: fn(&Claim) -> Order,
-) -> Box<dyn Fn(&RedisBroker) -> oncue::Result<()>> {
+fn settle_one(stage: &Stage, order: fn(&Claim) -> Order) -> Act {
     stage.bench.put([task(KINDS[0]).key("k"), task(KINDS[0])]);
     let (session, claims) = stage.bench.take_all();
     let alone = Order::Release { lane: Lane::Alone };
