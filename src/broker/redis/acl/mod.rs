@@ -148,8 +148,9 @@ pub fn rules(roles: &[Role], scope: &Scope) -> String {
     }
     let mut rules = vec!["resetkeys resetchannels -@all".to_owned()];
     rules.extend(root.iter().map(|command| format!("+{}", command.to_lowercase())));
-    let declared = key("t").filter(|_| commands.keys().any(|name| name.starts_with("FCALL")));
-    for pattern in declared.iter().flat_map(|key| scope.patterns(key)) {
+    let calls = commands.keys().any(|name| name.starts_with("FCALL"));
+    let declared = ["t", "never"].into_iter().filter_map(key).filter(|_| calls);
+    for pattern in declared.flat_map(|key| scope.patterns(key)) {
         // For a call that may write Redis wants both rights on the keys it is told.
         let read_only = !commands.contains_key("FCALL");
         rules.push(if read_only { format!("%R{pattern}") } else { pattern });

@@ -111,6 +111,7 @@ pub(super) const FUNCTIONS: &[Piece] = &[
             ("SADD", &["z"]),
             ("SMISMEMBER", &["a:*"]),
             ("SREM", &["a:*", "z"]),
+            ("TYPE", &["tr", "k", "ln", "z", "r", "s", "c", "x"]),
             ("ZADD", &["c", "r", "s", "x"]),
             ("ZRANGE", &["c", "r", "s"]),
             ("ZSCORE", &["l", "q"]),
@@ -236,8 +237,8 @@ pub(super) const fn duty(role: Role) -> Duty {
             functions: &["enqueue", "show"],
             native: &[
                 ("EXEC", &[]),
-                ("FCALL", &["t"]),
-                ("FCALL_RO", &["t"]),
+                ("FCALL", &["t", "never"]),
+                ("FCALL_RO", &["t", "never"]),
                 ("HDEL", &["t"]),
                 ("HGET", &["t", "keys"]),
                 ("HMGET", &["keys"]),
@@ -254,8 +255,8 @@ pub(super) const fn duty(role: Role) -> Duty {
         Role::Worker => Duty {
             functions: &["dequeue", "settle", "retire", "beat", "advance", "reclaim"],
             native: &[
-                ("FCALL", &["t"]),
-                ("FCALL_RO", &["t"]),
+                ("FCALL", &["t", "never"]),
+                ("FCALL_RO", &["t", "never"]),
                 ("HGET", &["keys"]),
                 ("HMGET", &["t", "keys"]),
                 ("HSETNX", &["keys"]),
@@ -267,8 +268,8 @@ pub(super) const fn duty(role: Role) -> Duty {
             functions: &["enqueue", "settle", "retire", "beat", "advance", "reclaim"],
             native: &[
                 ("EXEC", &[]),
-                ("FCALL", &["t"]),
-                ("FCALL_RO", &["t"]),
+                ("FCALL", &["t", "never"]),
+                ("FCALL_RO", &["t", "never"]),
                 ("HDEL", &["t"]),
                 ("HGET", &["keys"]),
                 ("HMGET", &["t", "keys"]),
@@ -285,7 +286,7 @@ pub(super) const fn duty(role: Role) -> Duty {
         Role::Viewer => Duty {
             functions: &["show", "stats", "list"],
             native: &[
-                ("FCALL_RO", &["t"]),
+                ("FCALL_RO", &["t", "never"]),
                 ("HGET", &["t"]),
                 ("HMGET", &["t", "tr", "k"]),
                 ("SMEMBERS", &["queues"]),
