@@ -147,3 +147,22 @@ fn a_retire_and_a_beat_that_land_late_change_nothing_of_others() {
     assert_eq!((ids(&claims), plot.bench.state(id)), (vec![id], Some(State::Active)));
     plot.audit().check([id]);
 }
+
+/// The server may be another one since, with older data: what its books say of a session nobody vouches for.
+#[test]
+fn a_session_claims_on_one_connection_only() {
+    let site = Site::new();
+    let plot = site.plot();
+    let put = plot.bench.put(tasks(3));
+    let (session, claims) = plot.claim(1);
+    assert_eq!(plot.bench.take(&session, 1).len(), 1, "a control: it claims while that lasts");
+    let open = site.proxy.counts().connections;
+    site.proxy.reset();
+    site.proxy.until("new connections", |counts| counts.connections >= open + 2);
+    let refused = refusal(plot.bench.broker.dequeue(plot.bench.ask(&session, 1)));
+    assert!(refused.is_fenced(), "{refused}");
+    // It still settles what it knows of; the rest comes back.
+    plot.bench.end(&session, &claims[0], complete());
+    assert_eq!(plot.bench.retire(&session, &[]), 1);
+    assert_eq!(ids(&plot.bench.take_all().1), put[1..]);
+}

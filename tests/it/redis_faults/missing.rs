@@ -144,8 +144,8 @@ const HARMLESS: &[(&str, Deletion)] = &[
 #[test]
 fn nothing_of_an_intact_task_goes_with_a_key_beside_it() {
     let site = Site::new();
-    for (name, deletion) in HARMLESS {
-        for (other, also) in HARMLESS {
+    for (at, (name, deletion)) in HARMLESS.iter().enumerate() {
+        for (other, also) in &HARMLESS[at..] {
             let plot = site.plot();
             let scene = Scene::set(&plot);
             deletion(&scene);
