@@ -212,7 +212,7 @@ fn a_line_is_what_redis_reads() {
     );
     assert!(!line.contains(password.reveal()) && !format!("{password:?}").contains(&digest));
     let rules = rules(&[Role::Viewer], &scope);
-    assert!(rules.contains(" %R~oncue:{shop/mail}:t (+"), "{rules}");
+    assert!(rules.contains(" %R~oncue:{shop/mail}:t %R~oncue:{shop/mail}:never (+"), "{rules}");
     assert!(rules.contains("(+smembers ") && rules.contains(" ~oncue:{shop}:queues)"), "{rules}");
     let both =
         super::rules(&[Role::Producer, Role::Worker], &Scope::new("a", ["*"]).expect("a scope"));
