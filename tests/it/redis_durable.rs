@@ -63,3 +63,18 @@ fn a_server_that_evicts_is_refused_unless_allowed_in_words() {
     assert_eq!(run(broker(&bounded.url()).stats()).expect("fine"), []);
     assert_eq!(run(broker(&Server::start().url()).stats()).expect("fine"), []);
 }
+
+#[test]
+fn what_replicas_confirmed_outlives_the_primary() {
+    let mut all = Sentinels::start();
+    let url = all.url();
+    let broker = broker(url.strip_suffix("/0").unwrap_or(&url));
+    let first = batch(1);
+    until("a replica in step", || run(broker.enqueue(first.clone())).ok());
+    for _ in 0..20 {
+        run(broker.enqueue(batch(1))).expect("confirmed");
+    }
+    all.kill_primary();
+    let found = until("the new primary", || run(broker.stats()).ok());
+    assert_eq!(found.iter().map(|stats| stats.count(State::Pending)).sum::<u64>(), 21);
+}

@@ -132,8 +132,13 @@ impl Book {
             return;
         }
         let early = faulty!(self, ReclaimAlive);
-        for desk in self.desks.values_mut().filter(|desk| desk.lease <= now || early) {
-            desk.dead.get_or_insert(now);
+        // Who was closed so long ago that he is forgotten is not remembered anew.
+        let known = |id: &&SessionId| self.standing(**id) != Standing::Unknown;
+        let known: Vec<SessionId> = self.desks.keys().filter(known).copied().collect();
+        for id in known {
+            if let Some(desk) = self.desks.get_mut(&id).filter(|desk| desk.lease <= now || early) {
+                desk.dead.get_or_insert(now);
+            }
         }
     }
 }

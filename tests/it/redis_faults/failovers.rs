@@ -37,9 +37,10 @@ fn changed(change: impl FnOnce(&mut Sentinels) -> usize) -> (u64, u64) {
 
 #[test]
 fn a_dead_primary_is_replaced() {
+    // How many are lost is up to how far behind the replica was: printed, not asserted. What replicas confirmed is
+    // not lost: `redis_durable`.
     let (acked, lost) = changed(Sentinels::kill_primary);
-    // What was acknowledged in the last moments; the rest was replicated.
-    assert!(lost * 2 < acked, "{lost} of {acked} are lost");
+    assert!(lost < acked, "{lost} of {acked} are lost");
 }
 
 /// The old primary takes writes until the Sentinels tell it that it is none. They are lost, however many.
