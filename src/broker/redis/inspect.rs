@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use redis::{Cmd, Pipeline, Value};
 
+use super::fault::Class;
 use super::keys::{QueueKeys, namespace_key};
 use super::{Inner, reply};
 use crate::broker::{Kept, Listing, Page, QueueStats, TaskView, Ticket};
@@ -239,7 +240,14 @@ pub(super) async fn check_keys(broker: Arc<Inner>, checks: Vec<(u32, [u8; 8])>) 
         let mut pipe = Pipeline::with_capacity(2);
         pipe.cmd("HSETNX").arg(&key).arg(id).arg(&proof[..]);
         pipe.cmd("HGET").arg(&key).arg(id);
-        let replies = broker.io.link.pipe(&pipe).await?;
+        let replies = match broker.io.link.pipe(&pipe).await {
+            // A full Redis must be drained, by workers that start now, too.
+            Err(fault) if fault.class == Class::Full => {
+                tracing::warn!(key = id, "Redis is full: the check value of a new key is not kept");
+                continue;
+            }
+            replies => replies?,
+        };
         // Another process may have been first, with another key.
         let seen = replies.into_iter().nth(1).map(reply::bytes).transpose()?;
         if seen.as_deref() != Some(&proof[..]) {

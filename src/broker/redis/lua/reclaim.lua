@@ -14,6 +14,8 @@
 
 -- Most sessions killed, and most kinds looked at, in one call.
 local KILL_MAX, KINDS_MAX = 500, 200
+-- Most entries of lines looked at in one call.
+local LOOKS_MAX = 5000
 -- Most sets of the dead looked into: few of them are empty or hold junk.
 local DEAD_MAX = 1000
 
@@ -54,7 +56,7 @@ end
 
 -- Takes up to `most` tasks of unknown kinds that have been pending since `cutoff` or longer, into `held`.
 local function untaken(b, known, cutoff, most, tickets, held)
-  local kinds
+  local kinds, looks = nil, LOOKS_MAX
   if call('HLEN', b .. 'ln') > KINDS_MAX then
     kinds = call('HRANDFIELD', b .. 'ln', KINDS_MAX)
   else
@@ -63,11 +65,12 @@ local function untaken(b, known, cutoff, most, tickets, held)
   for _, kind in ipairs(kinds) do
     local mask = known[kind] and 0 or mask_of(call('HGET', b .. 'ln', kind))
     for line = 0, 19 do
-      if most == 0 then return end
+      if most == 0 or looks <= 0 then return end
       if band(mask, lshift(1, line)) ~= 0 then
         local suffix = char(line % 10, 1, 0) .. kind
         local key = b .. (line < 10 and 'p' or 'z') .. suffix
         local entries = try('LRANGE', key, -most - LOOK, -1)
+        looks = looks - #entries
         for _, entry in ipairs(is_foreign(entries) and {} or entries) do
           local ticket = sub(entry, 1, 16) .. suffix
           if most > 0 and #entry == ENTRY and struct.unpack('>I6', entry, 17) <= cutoff then
