@@ -137,6 +137,8 @@ pub struct Beat {
 pub struct Beaten {
     /// Sessions that are gone: their claims belong to somebody else.
     pub lost: Vec<SessionId>,
+    /// Sessions of which the broker could not say anything this time: not extended, not lost.
+    pub unsure: Vec<SessionId>,
     /// What the worker is told to do.
     pub orders: Orders,
 }
@@ -172,6 +174,6 @@ impl Advanced {
 impl Beaten {
     /// The answer of a broker that gives no orders.
     pub fn lost(lost: Vec<SessionId>) -> Self {
-        Self { lost, orders: Orders::default() }
+        Self { lost, ..Self::default() }
     }
 }

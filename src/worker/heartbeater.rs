@@ -60,8 +60,10 @@ pub(crate) async fn beat(shared: &Shared) -> Duration {
                 if beaten.lost.contains(&turn.session.id) {
                     tracing::warn!(session = ?turn.session.id, "session lost");
                     turn.lose();
-                } else {
+                } else if !beaten.unsure.contains(&turn.session.id) {
                     turn.extend(asked, lease);
+                } else if !turn.is_good() {
+                    turn.lose();
                 }
             }
             return jittered(interval);

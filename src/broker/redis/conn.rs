@@ -141,22 +141,25 @@ impl Conn {
         self.judge(result)
     }
 
-    /// Writes a key and waits for replicas, both on the connection to the key's primary.
+    /// Sends a call, writes a key and waits for replicas, all on the connection to the key's primary.
     pub(super) async fn replicated(
         &mut self,
+        again: Cmd,
         key: &str,
         replicas: u8,
         timeout: Duration,
     ) -> Result<u64, Fault> {
-        let [write, wait] = durable::ask_replicas(key, replicas, timeout);
-        let mut pipe = Pipeline::with_capacity(2);
-        pipe.add_command(write).add_command(wait);
+        let calls = durable::ask_replicas(again, key, replicas, timeout);
+        let mut pipe = Pipeline::with_capacity(calls.len());
+        calls.into_iter().for_each(|call| {
+            pipe.add_command(call);
+        });
         let result = match &mut self.wire {
             Wire::One(wire) => pipe.query_async(wire).await.map_err(Fault::from),
             Wire::Cluster(wire) => {
                 let route = Route::with_key(key, SlotAddr::Master);
                 let node = SingleNodeRoutingInfo::SpecificNode(route);
-                wire.route_pipeline(pipe, 0, 2, node).await.map_err(Fault::from)
+                wire.route_pipeline(pipe, 0, 3, node).await.map_err(Fault::from)
             }
         };
         let replies = self.judge(result)?;

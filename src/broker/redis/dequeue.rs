@@ -14,6 +14,9 @@ use crate::task::Trail;
 /// Most records that pass through Lua, which is dear, to save a round trip, which is slow.
 const RECORDS_ALONG: usize = 8;
 
+/// Most records in one answer: large ones must not outlast the response timeout together.
+const RECORDS_MAX: usize = 256;
+
 /// How a lane is called in keys.
 pub(super) fn lane_name(lane: Lane) -> &'static str {
     match lane {
@@ -65,12 +68,15 @@ pub(super) async fn claims(
     cause: impl Fn(usize) -> Cause,
 ) -> Result<Vec<Claim>> {
     if records.len() < tickets.len() {
-        let mut fetch = Cmd::new();
-        fetch.arg("HMGET").arg(keys.records());
-        for ticket in tickets {
-            fetch.arg(ticket.id.as_bytes());
+        records = Vec::with_capacity(tickets.len());
+        for some in tickets.chunks(RECORDS_MAX) {
+            let mut fetch = Cmd::new();
+            fetch.arg("HMGET").arg(keys.records());
+            for ticket in some {
+                fetch.arg(ticket.id.as_bytes());
+            }
+            records.extend(reply::array(broker.io.link.call(&fetch).await?)?);
         }
-        records = reply::array(broker.io.link.call(&fetch).await?)?;
     }
     if records.len() != tickets.len() {
         return Err(Error::corrupt("Redis answered another number of records than was asked for"));

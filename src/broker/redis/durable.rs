@@ -12,21 +12,24 @@ use super::fault::{Class, Fault};
 use super::keys::QueueKeys;
 use super::link::Conn;
 use super::options::Options;
-use super::{Inner, io::Io, reply};
+use super::{Inner, enqueue, io::Io, reply};
+use crate::broker::Batch;
 use crate::error::{Error, Result};
-use crate::queue::QueueName;
 
-/// Waits until so many replicas have all that was written to the queue before.
+/// Waits until so many replicas have a batch that was stored.
 ///
-/// `WAIT` waits for what its own connection wrote, and blocks it: so it has one of its own, and writes there.
-pub(super) async fn confirm(broker: Arc<Inner>, queue: QueueName, replicas: u8) -> Result<()> {
-    let keys = QueueKeys::new(&broker.options.namespace, &queue);
+/// `WAIT` waits for what its own connection wrote, and blocks it: so it has one of its own, and writes there. The
+/// batch is sent there once more: if that is another primary meanwhile, it may not have it.
+pub(super) async fn confirm(broker: Arc<Inner>, batch: Batch) -> Result<()> {
+    let keys = QueueKeys::new(&broker.options.namespace, &batch.queue);
+    let replicas = batch.replicas;
     let reply = broker.replicas()?.run({
         let broker = broker.clone();
         async move {
             let timeout = broker.options.replica_timeout;
             let link = &broker.replicas()?.link;
-            Ok(link.replicated(&keys.of("w"), replicas, timeout).await?)
+            let again = enqueue::repeat(&broker, &keys.records(), &batch);
+            Ok(link.replicated(again, &keys.of("w"), replicas, timeout).await?)
         }
     });
     let confirmed = reply.await?;
@@ -105,11 +108,16 @@ pub(super) async fn probe(
 }
 
 /// The commands of one confirmation, in one pipeline to one node.
-pub(super) fn ask_replicas(key: &str, replicas: u8, timeout: std::time::Duration) -> [Cmd; 2] {
+pub(super) fn ask_replicas(
+    again: Cmd,
+    key: &str,
+    replicas: u8,
+    timeout: std::time::Duration,
+) -> [Cmd; 3] {
     let (mut write, mut wait) = (Cmd::new(), Cmd::new());
     write.arg("SET").arg(key).arg(1).arg("PX").arg(60_000);
     wait.arg("WAIT").arg(replicas).arg(super::ms(timeout));
-    [write, wait]
+    [again, write, wait]
 }
 
 /// How many replicas confirmed.

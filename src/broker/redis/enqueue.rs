@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, Pipeline, Value};
 use tokio::sync::oneshot;
@@ -20,6 +20,8 @@ use crate::task::Due;
 
 /// Calls on their way at once to one queue.
 const CALLS_MAX: usize = 2;
+/// Most bytes of records that wait for one queue: 64 MiB.
+const WAITING_MAX: usize = 64 * 1024 * 1024;
 /// How often, and how far apart, it is tried to delete what a refused call stored.
 const TAKE_BACKS_MAX: usize = 20;
 const TAKE_BACK_PAUSE: Duration = Duration::from_millis(100);
@@ -31,12 +33,15 @@ pub(super) struct Piles(Mutex<HashMap<QueueName, Pile>>);
 #[derive(Default)]
 struct Pile {
     waiting: VecDeque<Job>,
+    /// Of the records that wait.
+    bytes: usize,
     flying: usize,
 }
 
 struct Job {
     batch: Batch,
     bytes: usize,
+    since: Instant,
     answer: oneshot::Sender<Result<Vec<Enqueued>>>,
 }
 
@@ -45,10 +50,16 @@ impl Piles {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As many jobs as fit one call; none: this flight is over.
-    fn take(&self, queue: &QueueName) -> Vec<Job> {
+    /// As many jobs as fit one call; none: this flight is over. Those that waited as long as an answer may take
+    /// are told that there was none: they were never sent.
+    fn take(&self, queue: &QueueName, patience: Duration) -> Vec<Job> {
         let mut piles = self.lock();
         let Some(pile) = piles.get_mut(queue) else { return Vec::new() };
+        while pile.waiting.front().is_some_and(|job| job.since.elapsed() > patience) {
+            let Some(job) = pile.pop() else { break };
+            let error = Error::unreachable("Redis did not answer for too long; this was not sent");
+            let _ = job.answer.send(Err(error));
+        }
         let (mut group, mut tasks, mut bytes) = (Vec::new(), 0, 0);
         while let Some(job) = pile.waiting.front() {
             tasks += job.batch.tasks.len();
@@ -56,7 +67,7 @@ impl Piles {
             if !group.is_empty() && (tasks > BATCH_TASKS_MAX || bytes > BATCH_BYTES_MAX) {
                 break;
             }
-            group.extend(pile.waiting.pop_front());
+            group.extend(pile.pop());
         }
         if group.is_empty() {
             pile.flying -= 1;
@@ -68,9 +79,17 @@ impl Piles {
     }
 }
 
+impl Pile {
+    fn pop(&mut self) -> Option<Job> {
+        let job = self.waiting.pop_front()?;
+        self.bytes -= job.bytes;
+        Some(job)
+    }
+}
+
 /// Stores a batch that was checked.
 pub(super) fn enqueue(broker: &Arc<Inner>, batch: Batch) -> Reply<Vec<Enqueued>> {
-    let bytes = batch.tasks.iter().map(|task| task.envelope.record_len()).sum();
+    let bytes: usize = batch.tasks.iter().map(|task| task.envelope.record_len()).sum();
     let queue = batch.queue.clone();
     let (answer, reply) = oneshot::channel();
     let starts = {
@@ -78,8 +97,14 @@ pub(super) fn enqueue(broker: &Arc<Inner>, batch: Batch) -> Reply<Vec<Enqueued>>
         if !piles.contains_key(&queue) {
             piles.insert(queue.clone(), Pile::default());
         }
+        if piles.get(&queue).is_some_and(|pile| pile.bytes + bytes > WAITING_MAX) {
+            return super::ready(Err(Error::full(
+                "too much waits to be sent to Redis; enqueue again when it answers",
+            )));
+        }
         piles.get_mut(&queue).is_some_and(|pile| {
-            pile.waiting.push_back(Job { batch, bytes, answer });
+            pile.bytes += bytes;
+            pile.waiting.push_back(Job { batch, bytes, since: Instant::now(), answer });
             let starts = pile.flying < CALLS_MAX;
             pile.flying += usize::from(starts);
             starts
@@ -96,7 +121,7 @@ pub(super) fn enqueue(broker: &Arc<Inner>, batch: Batch) -> Reply<Vec<Enqueued>>
 /// Sends what waits until nothing does.
 async fn fly(broker: Arc<Inner>, queue: QueueName) {
     loop {
-        let group = broker.piles.take(&queue);
+        let group = broker.piles.take(&queue, broker.options.response_timeout);
         if group.is_empty() {
             return;
         }
@@ -130,7 +155,7 @@ async fn send(broker: &Inner, queue: &QueueName, batches: &[&Batch]) -> Result<V
     broker.register(queue).await?;
     broker.interest.touch(&broker.beats.link, &keys);
     let tasks = batches.iter().map(|batch| batch.tasks.len()).sum();
-    let (call, plain) = call(broker, &keys.records(), batches);
+    let (call, plain) = call(broker, &keys.records(), batches, true);
     let flags = if plain.is_empty() {
         broker.io.link.call(&call).await?
     } else {
@@ -154,6 +179,8 @@ async fn send(broker: &Inner, queue: &QueueName, batches: &[&Batch]) -> Result<V
                 // Among the replies of a transaction the link does not see it.
                 let _ = broker.io.link.call(&broker.library.probe()).await;
             }
+        } else if let Value::ServerError(refusal) = stored {
+            return Err(Fault::from(refusal).into());
         }
         flags
     };
@@ -200,8 +227,18 @@ async fn take_back(broker: &Inner, records: &str, plain: &[&NewTask], stored: &V
     tracing::error!("records of a refused enqueue are left in Redis");
 }
 
-/// The call of the function, and the tasks whose records follow by HSET.
-fn call<'a>(broker: &Inner, records: &str, batches: &[&'a Batch]) -> (Cmd, Vec<&'a NewTask>) {
+/// A batch that was stored, to be sent again in one call.
+pub(super) fn repeat(broker: &Inner, records: &str, batch: &Batch) -> Cmd {
+    call(broker, records, &[batch], false).0
+}
+
+/// The call of the function, and the tasks whose records follow by HSET, if any `may_follow`.
+fn call<'a>(
+    broker: &Inner,
+    records: &str,
+    batches: &[&'a Batch],
+    may_follow: bool,
+) -> (Cmd, Vec<&'a NewTask>) {
     let mut call = broker.library.call("enqueue", records);
     call.arg(batches.len());
     for batch in batches {
@@ -213,7 +250,7 @@ fn call<'a>(broker: &Inner, records: &str, batches: &[&'a Batch]) -> (Cmd, Vec<&
         .map(|task| Ticket::of(task.envelope.id(), task.envelope.header()).to_bytes())
         .collect();
     let twins = has_twins(&tasks);
-    let is_plain = |task: &NewTask| task.fresh && !twins && task.due == Due::Now;
+    let is_plain = |task: &NewTask| may_follow && task.fresh && !twins && task.due == Due::Now;
     let mut plain = Vec::new();
     let mut from = 0;
     while from < tasks.len() {

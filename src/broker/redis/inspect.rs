@@ -86,7 +86,11 @@ pub(super) async fn show(
     let mut call = broker.library.call_ro("show", &keys.records());
     call.arg(&ticket.to_bytes()[..]);
     broker.stamp(&mut call);
-    let [state, time, trail, kept] = reply::parts(broker.io.link.call(&call).await?)?;
+    let told = reply::array(broker.io.link.call(&call).await?)?;
+    if told.is_empty() {
+        return Ok(None);
+    }
+    let [state, time, trail, kept] = reply::parts(Value::Array(told))?;
     let state = reply::bytes(state)?;
     let state = State::ALL.iter().find(|known| letter(**known).map(str::as_bytes) == Some(&state));
     let state = *state.ok_or_else(|| Error::corrupt("Redis answered a state nobody knows"))?;

@@ -45,21 +45,51 @@ pub(super) async fn beat(broker: Arc<Inner>, beat: Beat) -> Result<Beaten> {
     let calls = queues.into_iter().map(|(queue, sessions)| {
         let broker = broker.clone();
         async move {
-            let mut call = broker.library.call("beat", &broker.keys(&queue).records());
-            call.arg(ms(beat.lease));
-            for session in &sessions {
-                call.arg(&session.0[..]);
-            }
-            broker.stamp(&mut call);
-            let gone = reply::bytes(broker.beats.link.call(&call).await?)?;
-            let ids = gone.chunks_exact(16).map(|id| id.try_into().map(SessionId));
-            ids.collect::<Result<Vec<_>, _>>().map_err(|_| Error::corrupt("half a session"))
+            let answer = beat_queue(&broker, &queue, &sessions, beat.lease).await;
+            (queue, sessions, answer)
         }
     });
-    let lost: HashSet<_> =
-        futures::future::try_join_all(calls).await?.into_iter().flatten().collect();
-    let ids = beat.sessions.iter().map(|session| session.id);
-    Ok(Beaten::lost(ids.filter(|id| lost.contains(id)).collect()))
+    // One queue that cannot be extended does not take the sessions at others with it.
+    let (mut lost, mut unsure, mut fault) = (HashSet::new(), HashSet::new(), None);
+    let mut extended = false;
+    for (queue, sessions, answer) in futures::future::join_all(calls).await {
+        match answer {
+            Ok(gone) => {
+                extended = true;
+                lost.extend(gone);
+            }
+            Err(error) => {
+                tracing::warn!(%queue, %error, "the leases at this queue are not extended");
+                unsure.extend(sessions);
+                fault = Some(error);
+            }
+        }
+    }
+    if let Some(error) = fault.filter(|_| !extended) {
+        return Err(error);
+    }
+    let named = |among: HashSet<SessionId>| {
+        let ids = beat.sessions.iter().map(|session| session.id);
+        ids.filter(|id| among.contains(id)).collect()
+    };
+    Ok(Beaten { lost: named(lost), unsure: named(unsure), ..Beaten::default() })
+}
+
+async fn beat_queue(
+    broker: &Inner,
+    queue: &QueueName,
+    sessions: &[SessionId],
+    lease: Duration,
+) -> Result<Vec<SessionId>> {
+    let mut call = broker.library.call("beat", &broker.keys(queue).records());
+    call.arg(ms(lease));
+    for session in sessions {
+        call.arg(&session.0[..]);
+    }
+    broker.stamp(&mut call);
+    let gone = reply::bytes(broker.beats.link.call(&call).await?)?;
+    let ids = gone.chunks_exact(16).map(|id| id.try_into().map(SessionId));
+    ids.collect::<Result<Vec<_>, _>>().map_err(|_| Error::corrupt("half a session"))
 }
 
 /// Moves what is due.

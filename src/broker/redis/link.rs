@@ -112,16 +112,17 @@ impl Link {
         conn.pipe(pipe).await
     }
 
-    /// Writes a key and answers how many replicas have it, waiting for so many within the time.
+    /// Sends a call and writes a key, and answers how many replicas have it, waiting for so many within the time.
     pub(super) async fn replicated(
         &self,
+        again: Cmd,
         key: &str,
         replicas: u8,
         timeout: Duration,
     ) -> Result<u64, Fault> {
         let mut conn = self.conn().await?;
-        self.0.sent.fetch_add(2, Ordering::Relaxed);
-        conn.replicated(key, replicas, timeout).await
+        self.0.sent.fetch_add(3, Ordering::Relaxed);
+        conn.replicated(again, key, replicas, timeout).await
     }
 
     /// How many commands it carried so far.

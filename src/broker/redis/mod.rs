@@ -256,15 +256,14 @@ impl Broker for RedisBroker {
         if batch.tasks.is_empty() {
             return ready(Ok(Vec::new()));
         }
-        let (queue, replicas) = (batch.queue.clone(), batch.replicas);
-        let stored = enqueue::enqueue(&self.0, batch);
-        if replicas == 0 {
-            return stored;
+        if batch.replicas == 0 {
+            return enqueue::enqueue(&self.0, batch);
         }
+        let stored = enqueue::enqueue(&self.0, batch.clone());
         let broker = self.0.clone();
         Box::pin(async move {
             let answers = stored.await?;
-            durable::confirm(broker, queue, replicas).await?;
+            durable::confirm(broker, batch).await?;
             Ok(answers)
         })
     }

@@ -1,6 +1,6 @@
 //! Users of Redis with no more rights than their role needs, as lines of its ACL file.
 //!
-//! The rules follow from one [`table`] of what is done to which key. A user's root rule lets it call the
+//! The rules follow from one `table` of what is done to which key. A user's root rule lets it call the
 //! functions on the keys they are told; what they do inside is allowed by selectors, each of some commands on
 //! some keys. This limits what a role can reach, not how: a producer may also write such keys by hand, and what
 //! it writes does not open.

@@ -22,10 +22,20 @@ local NEW = 50 * 60000
 -- Ids of mode n tell when they were drawn (UUIDv7: ms in their first 6 bytes). Those drawn lately can only be
 -- there already if their batch was seen, which was looked up. Others, and those of a clock that runs ahead,
 -- are looked up themselves.
-local function enqueue_plain(b, args, first, suffix, at)
+-- A batch draws its ids at once: its first and its last tell of all.
+local function enqueue_plain(b, args, first, suffix, at, sizes)
   local last, stamp = #args, struct.pack('>I6', at)
-  local drawn = struct.unpack('>I6', args[first])
-  if drawn < at - NEW or drawn > at + 60000 then
+  local look, from = false, first
+  for batch = 1, #sizes do
+    for _, i in ipairs({ from, from + sizes[batch] - 1 }) do
+      local drawn = struct.unpack('>I6', args[i])
+      look = look or drawn < at - NEW or drawn > at + 60000
+    end
+    from = from + sizes[batch]
+  end
+  -- A key of another type is found before anything is written.
+  call('HEXISTS', b .. 't', args[first])
+  if look then
     local stored = call('HMGET', b .. 't', unpack(args, first, last))
     for i = 1, #stored do
       if stored[i] then return false end
@@ -69,7 +79,8 @@ local function enqueue(keys, args)
   end
   local hour = floor(at / HOUR)
   local seen, any_seen = {}, false
-  for slice = hour - 1, hour do
+  -- The next one, too: a clock may have been set back over the hour.
+  for slice = hour - 1, hour + 1 do
     local times = call('HMGET', b .. 'b:' .. slice, unpack(batches))
     for i = 1, count do
       if times[i] and at < struct.unpack('>I6', times[i]) + HOUR then
@@ -80,7 +91,7 @@ local function enqueue(keys, args)
 
   local stamp = struct.pack('>I6', at)
   if not any_seen and not cfg[2] and args[next_arg + 1] == 'n' and next_arg + 2 + args[next_arg + 2] == #args
-    and enqueue_plain(b, args, next_arg + 3, args[next_arg], at) then
+    and enqueue_plain(b, args, next_arg + 3, args[next_arg], at, sizes) then
     if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
     receive(b, hour, batches, seen, stamp)
     wake_ready(b)
@@ -121,9 +132,10 @@ local function enqueue(keys, args)
   end
 
   local full = false
-  if cfg[2] and created > 0 then
+  local limit = tonumber(cfg[2] or 'x')
+  if limit and created > 0 then
     local live = call('HLEN', b .. 't') - call('ZCARD', b .. 'c') - call('ZCARD', b .. 'x')
-    full = live + created > tonumber(cfg[2])
+    full = live + created > limit
   end
   local orphans = {}
   for i = 1, n do
@@ -131,7 +143,7 @@ local function enqueue(keys, args)
   end
   each('SADD', b .. 'or', orphans)
   if full then
-    return redis.error_reply('QFULL the queue is at its limit of ' .. tonumber(cfg[2]) .. ' tasks')
+    return redis.error_reply('QFULL the queue is at its limit of ' .. limit .. ' tasks')
   end
   if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
 

@@ -20,9 +20,11 @@ local function base(keys)
 end
 
 local function newer(format)
-  if format and tonumber(format) > FORMAT then
+  -- What is no number was not written by us, and says nothing.
+  local number = format and tonumber(format)
+  if number and number > FORMAT then
     return redis.error_reply('NEWER this queue was written by a newer version of oncue (format '
-      .. tonumber(format) .. ', known here: ' .. FORMAT .. ')')
+      .. number .. ', known here: ' .. FORMAT .. ')')
   end
 end
 
@@ -54,7 +56,8 @@ end
 
 -- The mask of a kind as it is stored; what is no number has no lines.
 local function mask_of(stored)
-  return tonumber(stored or 0) or 0
+  local mask = tonumber(stored or 0) or 0
+  return (mask >= 0 and mask < 1048576) and floor(mask) or 0
 end
 
 -- What is no ticket of ours is dropped, and counted. A counter that holds something else must not stop a verb
@@ -136,8 +139,12 @@ local ENTRY = 22
 local function bury(b, session, at)
   call('ZADD', b .. 'e', at + HOUR, session)
   if call('EXISTS', b .. 'a:' .. session) == 1 then
+    -- Named before it is renamed: one that is named and not there does no harm.
+    if is_foreign(try('RPUSH', b .. 'dd', session)) then
+      clear_line(b, b .. 'dd')
+      call('RPUSH', b .. 'dd', session)
+    end
     call('RENAME', b .. 'a:' .. session, b .. 'dead:' .. session)
-    call('RPUSH', b .. 'dd', session)
   end
 end
 
@@ -177,7 +184,8 @@ end
 local function claims(b, tickets)
   local trails = {}
   if #tickets > 0 and call('EXISTS', b .. 'tr') == 1 then
-    local found = call('HMGET', b .. 'tr', unpack(ids_of(tickets)))
+    local found = try('HMGET', b .. 'tr', unpack(ids_of(tickets)))
+    if is_foreign(found) then found = {} end
     for i = 1, #tickets do
       if found[i] then
         trails[#trails + 1] = i - 1

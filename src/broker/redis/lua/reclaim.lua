@@ -16,6 +16,8 @@
 local KILL_MAX, KINDS_MAX = 500, 200
 -- Most entries of lines looked at in one call.
 local LOOKS_MAX = 5000
+-- Most steps in which what is too old is forgotten.
+local TRIMS_MAX = 20
 -- Most sets of the dead looked into: few of them are empty or hold junk.
 local DEAD_MAX = 1000
 
@@ -23,7 +25,8 @@ local function guarded(b, at, gap)
   local old = call('HMGET', b .. 'st', 'tick', 'guard')
   local tick, guard = tonumber(old[1] or 'x'), tonumber(old[2] or 0) or 0
   if not tick or at - tick >= gap then guard = at + gap end
-  guard = min(guard, at + gap)
+  -- Another sweeper may have a longer gap; one that lies further ahead is of a clock that was set back.
+  guard = min(guard, at + HOUR)
   call('HSET', b .. 'st', 'tick', at, 'guard', guard)
   return at < guard, not tick
 end
@@ -123,8 +126,11 @@ local function relearn(b, kinds, at)
 end
 
 local function trim(b, key, at)
-  local old = call('ZRANGE', b .. key, '-inf', at, 'BYSCORE', 'LIMIT', 0, KILL_MAX)
-  each('ZREM', b .. key, old)
+  for _ = 1, TRIMS_MAX do
+    local old = call('ZRANGE', b .. key, '-inf', at, 'BYSCORE', 'LIMIT', 0, KILL_MAX)
+    each('ZREM', b .. key, old)
+    if #old < KILL_MAX then return end
+  end
 end
 
 local function reclaim(keys, args)
@@ -155,6 +161,14 @@ local function reclaim(keys, args)
   end
   if lost < most then untaken(b, known, at - args[5], most - lost, tickets, held) end
   if #tickets > lost and not lease then call('ZADD', b .. 'l', at + args[2], session) end
+  -- Leases of a clock that was set back would last as long as that: whoever lives beats again.
+  for _, ahead in ipairs(call('ZRANGE', b .. 'l', at + DAY, '+inf', 'BYSCORE', 'LIMIT', 0, KILL_MAX)) do
+    call('ZADD', b .. 'l', at + args[2], ahead)
+  end
+  if call('EXISTS', b .. 'or') == 1 then
+    each('HDEL', b .. 't', call('SMEMBERS', b .. 'or'))
+    call('DEL', b .. 'or')
+  end
   relearn(b, kinds, at)
   trim(b, 'e', at)
   trim(b, 'd', at)

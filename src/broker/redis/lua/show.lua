@@ -3,12 +3,13 @@
 -- KEYS  1 t
 -- ARGV  ticket.
 -- Reply state (s scheduled, p pending, a active, r retry, c completed, x archived), time or -1, trail or '',
---       result or reason or ''.
+--       result or reason or ''. Nothing: there is no such task.
 -- Cost  O(sessions). Reads only.
 
 local function show(keys, args)
   local b, ticket = base(keys), args[1]
   local id = id_of(ticket)
+  if call('HEXISTS', b .. 't', id) == 0 or call('SISMEMBER', b .. 'or', id) == 1 then return {} end
   local state, time = 'p', -1
   for _, key in ipairs({ 's', 'r', 'c', 'x' }) do
     local score = call('ZSCORE', b .. key, ticket)
