@@ -2,6 +2,7 @@
 //! races, outages, failovers, moved slots. The broker is real, and so are the servers.
 
 mod answers;
+mod apart;
 mod audit;
 mod company;
 mod failovers;
