@@ -68,6 +68,13 @@ impl Clock for SystemClock {
     }
 }
 
+/// Time since boot, suspension included (`CLOCK_BOOTTIME`): what was stopped or slept must not believe in a time
+/// that ran out meanwhile.
+pub(crate) fn boottime() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
+}
+
 /// A clock that moves only when told to: for tests.
 #[derive(Debug)]
 pub struct ManualClock(AtomicU64);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
 
-use super::turn::boottime;
+use crate::clock::boottime;
 
 /// A thread that has not answered for this long is told as stuck.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(10);

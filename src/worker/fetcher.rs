@@ -13,6 +13,7 @@ use futures::FutureExt;
 use futures::future::{join, join_all, pending};
 
 use crate::broker::{Ask, CLAIMS_MAX, Claim, Lane, Wake};
+use crate::clock::boottime;
 use crate::event::Event;
 use crate::queue::{KindHash, QueueName};
 
@@ -21,7 +22,7 @@ use super::config::{IDLE_POLL, POLL, SESSION_IDLE, jittered};
 use super::job::Job;
 use super::processor::Place;
 use super::slots::{Room, Slots};
-use super::turn::{Turn, boottime};
+use super::turn::Turn;
 use super::{Shared, settle};
 
 /// Claims for every lane, and for the tasks that must run alone.

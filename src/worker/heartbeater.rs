@@ -7,12 +7,12 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use actix_rt::ArbiterHandle;
 
 use crate::broker::Beat;
+use crate::clock::boottime;
 use crate::event::Event;
 
 use super::Shared;
 use super::config::jittered;
 use super::echo::Echo;
-use super::turn::boottime;
 
 /// Extends the lease of every turn, a third of a lease apart, and tells those that are lost.
 pub(crate) struct Heartbeater {

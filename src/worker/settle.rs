@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::broker::{CLAIMS_MAX, Order, Settled, Settlement, Wake};
+use crate::clock::boottime;
 use crate::event::Event;
 use crate::outcome::Decision;
 use crate::queue::Kind;
@@ -19,7 +20,7 @@ use crate::queue::Kind;
 use super::Shared;
 use super::backoff::Backoff;
 use super::slots::Slot;
-use super::turn::{Turn, boottime};
+use super::turn::Turn;
 
 /// A run that ended, with what is to be written; the slot goes back when this is dropped.
 pub(crate) struct Finished {

@@ -9,18 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::broker::{Broker, Claim, Session};
+use crate::clock::boottime;
 use crate::handler::Stop;
 use crate::queue::QueueName;
 use crate::task::TaskId;
 
 use super::config::BACKOFF;
 use super::settle::{Lane, LaneEnd};
-
-/// Time since boot, suspension included.
-pub(crate) fn boottime() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
-}
 
 /// One session of this worker.
 pub(crate) struct Turn {

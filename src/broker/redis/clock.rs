@@ -7,19 +7,11 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock, Timestamp, boottime};
 
 /// The last time the server told.
 #[derive(Default)]
 pub(super) struct ServerClock(Mutex<Option<(Timestamp, Duration)>>);
-
-/// Time since boot, suspension included.
-fn boottime() -> Duration {
-    let now = clock_gettime(ClockId::Boottime);
-    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
-}
 
 impl ServerClock {
     /// The server said it is this time, in a reply that just came.

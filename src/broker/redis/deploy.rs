@@ -36,13 +36,7 @@ pub struct Deployed {
 /// Loads the functions, on every primary if it is a cluster. Their user needs what
 /// [`Role::Deployer`](super::acl::Role::Deployer) has. Replicas and restarts keep them.
 pub fn deploy(options: Options) -> Reply<Deployed> {
-    let library = match &options.clock {
-        None => Library::new(),
-        #[cfg(feature = "failpoints")]
-        Some(_) => Library::with_given_time(),
-        #[cfg(not(feature = "failpoints"))]
-        Some(_) => Library::new(),
-    };
+    let library = Library::of(&options);
     let greeting: super::link::Greeting = Arc::new(|_| Box::pin(std::future::ready(Ok(()))));
     let io = match Io::start("oncue-deploy", Arc::new(options), greeting, Arc::new(|_| {})) {
         Ok(io) => io,

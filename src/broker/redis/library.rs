@@ -7,8 +7,10 @@
 use redis::{Cmd, Value};
 use ring::digest::{SHA256, digest};
 
+use super::address::Address;
 use super::fault::{Class, Fault};
 use super::link::Conn;
+use super::options::Options;
 use crate::error::Error;
 
 /// Of what the functions take and answer. Raised whenever that changes.
@@ -37,21 +39,25 @@ const CLOCK_GIVEN: &str = include_str!("lua/clock_given.lua");
 #[derive(Clone, Debug)]
 pub(super) struct Library {
     prefix: String,
+    /// For a cluster, whose slots may be on the move. While one is, a function that names `t` alone runs where `t`
+    /// is and fails half way at the first key that is not there. One that names a key that never exists is refused
+    /// as a whole (TRYAGAIN) until the slot has arrived.
     is_split: bool,
     digest: String,
     text: String,
 }
 
 impl Library {
-    /// The library whose time is the server's.
-    pub(super) fn new() -> Self {
-        Self::build(&format!("oncue_{VERSION}"), CLOCK)
-    }
-
-    /// The library whose time is given with every call.
-    #[cfg(feature = "failpoints")]
-    pub(super) fn with_given_time() -> Self {
-        Self::build(&format!("oncue_{VERSION}_given"), CLOCK_GIVEN)
+    /// The library for these options: its time is the server's, or where a clock is given the one told with
+    /// every call.
+    pub(super) fn of(options: &Options) -> Self {
+        let is_split = matches!(options.address, Address::Cluster(_));
+        let (name, clock) = match options.clock {
+            #[cfg(feature = "failpoints")]
+            Some(_) => (format!("oncue_{VERSION}_given"), CLOCK_GIVEN),
+            _ => (format!("oncue_{VERSION}"), CLOCK),
+        };
+        Self { is_split, ..Self::build(&name, clock) }
     }
 
     fn build(name: &str, clock: &str) -> Self {
@@ -65,13 +71,6 @@ impl Library {
             data_encoding::HEXLOWER.encode(&digest(&SHA256, body.as_bytes()).as_ref()[..8]);
         let text = format!("#!lua name={name}\nlocal DIGEST = '{digest}'\n{body}{PROBE}");
         Self { prefix, is_split: false, digest, text }
-    }
-
-    /// For a cluster, whose slots may be on the move. While one is, a function that names `t` alone runs where `t`
-    /// is and fails half way at the first key that is not there. One that names a key that never exists is refused
-    /// as a whole (TRYAGAIN) until the slot has arrived.
-    pub(super) fn split(self, is_split: bool) -> Self {
-        Self { is_split, ..self }
     }
 
     /// Its name in Redis, version included.

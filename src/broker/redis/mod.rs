@@ -118,15 +118,7 @@ impl RedisBroker {
     /// # Errors
     /// A thread that cannot be started [`is_system`](Error::is_system).
     pub fn open(options: Options) -> Result<Self> {
-        let library = match &options.clock {
-            None => Library::new(),
-            #[cfg(feature = "failpoints")]
-            Some(_) => Library::with_given_time(),
-            #[cfg(not(feature = "failpoints"))]
-            Some(_) => Library::new(),
-        };
-        let is_split = matches!(options.address, address::Address::Cluster(_));
-        let library = Arc::new(library.split(is_split));
+        let library = Arc::new(Library::of(&options));
         let (options, clock) = (Arc::new(options), Arc::new(ServerClock::default()));
         let marks = Arc::new(Marks::new());
         options.check()?;

@@ -64,8 +64,6 @@ pub struct Options {
     pub(super) response_timeout: Duration,
     /// Tests move the time of the broker's functions with it; otherwise the server's time counts.
     pub(super) clock: Option<Arc<dyn Clock>>,
-    #[cfg(feature = "failpoints")]
-    pub(super) mutant: Option<crate::broker::Mutant>,
 }
 
 impl fmt::Debug for Options {
@@ -120,8 +118,6 @@ impl Options {
             namespace: "default".to_owned(),
             response_timeout: TIMEOUT,
             clock: None,
-            #[cfg(feature = "failpoints")]
-            mutant: None,
         };
         let mut seen: Vec<&str> = Vec::new();
         for pair in parts.query.split('&').filter(|pair| !pair.is_empty()) {
@@ -309,14 +305,6 @@ impl Options {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
-        self
-    }
-
-    /// A planted fault: for tests of the tests.
-    #[cfg(feature = "failpoints")]
-    #[must_use]
-    pub fn mutant(mut self, mutant: Option<crate::broker::Mutant>) -> Self {
-        self.mutant = mutant;
         self
     }
 }

@@ -11,8 +11,8 @@
 --       QFULL: over the limit of the queue, nothing stored.
 -- Cost  O(tasks), plus O(log n) per scheduled one. Not allowed when Redis is out of memory.
 --
--- When a task of mode n is not created its record must not stay: its id is put aside in `or`, and every
--- enqueue begins by deleting those, before any of them could get a state again.
+-- When a task of mode n is not created its record must not stay: its id is put aside in `or`. Every
+-- enqueue begins by deleting those, before any of them could get a state again; the tick does, too.
 
 -- How old an id may be to count as new without a look: less than batches are remembered, by a margin.
 local NEW = 50 * 60000
@@ -66,10 +66,7 @@ local function enqueue(keys, args)
   local cfg = call('HMGET', b .. 'cfg', 'v', 'max')
   if newer(cfg[1]) then return newer(cfg[1]) end
   local at = now()
-  if call('EXISTS', b .. 'or') == 1 then
-    each('HDEL', b .. 't', call('SMEMBERS', b .. 'or'))
-    call('DEL', b .. 'or')
-  end
+  drop_orphans(b)
 
   local count, next_arg = tonumber(args[1]), 2
   local batches, sizes = {}, {}

@@ -180,6 +180,14 @@ local function forget(b, ids, clock)
   end
 end
 
+-- Records that must not stay are deleted: of tasks that were not created though their records were written.
+local function drop_orphans(b)
+  if call('EXISTS', b .. 'or') == 1 then
+    each('HDEL', b .. 't', call('SMEMBERS', b .. 'or'))
+    call('DEL', b .. 'or')
+  end
+end
+
 -- What is claimed, as it is answered: tickets in one string, and the trails of those that have one.
 local function claims(b, tickets)
   local trails = {}

@@ -165,10 +165,7 @@ local function reclaim(keys, args)
   for _, ahead in ipairs(call('ZRANGE', b .. 'l', at + DAY, '+inf', 'BYSCORE', 'LIMIT', 0, KILL_MAX)) do
     call('ZADD', b .. 'l', at + args[2], ahead)
   end
-  if call('EXISTS', b .. 'or') == 1 then
-    each('HDEL', b .. 't', call('SMEMBERS', b .. 'or'))
-    call('DEL', b .. 'or')
-  end
+  drop_orphans(b)
   relearn(b, kinds, at)
   trim(b, 'e', at)
   trim(b, 'd', at)
