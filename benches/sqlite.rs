@@ -19,7 +19,7 @@ const LEASE: Duration = Duration::from_secs(60);
 const SIZES: [usize; 3] = [1, 100, 1_000];
 
 struct Bench {
-    broker: Arc<dyn Inspect>,
+    broker: Arc<dyn Operate>,
     sealer: Sealer,
     queue: QueueName,
     kind: Kind,
@@ -123,7 +123,7 @@ fn verbs(c: &mut Criterion) {
     bench.fill(1);
     bench.claim(&session, 1);
     group.bench_function("beat", |b| {
-        let beat = || Beat { sessions: vec![session.clone()], lease: LEASE };
+        let beat = || Beat { sessions: vec![session.clone()], lease: LEASE, presence: None };
         b.iter(|| bench.runtime.block_on(bench.broker.beat(beat())).expect("beats"));
     });
     group.bench_function("advance, nothing due", |b| {

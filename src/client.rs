@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use handle::{Handle, ResultOf};
 
-use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, BatchId, Enqueued, Inspect, NewTask};
+use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, BatchId, Enqueued, NewTask, Operate};
 use crate::clock::Timestamp;
 use crate::codec::Codec;
 use crate::envelope::Header;
@@ -29,7 +29,7 @@ const AHEAD_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    broker: Arc<dyn Inspect>,
+    broker: Arc<dyn Operate>,
     sealer: Sealer,
 }
 
@@ -46,12 +46,12 @@ struct Ready {
 
 impl Client {
     /// A client of a broker, sealing with these keys.
-    pub fn new(broker: Arc<dyn Inspect>, sealer: Sealer) -> Self {
+    pub fn new(broker: Arc<dyn Operate>, sealer: Sealer) -> Self {
         Self(Arc::new(Inner { broker, sealer }))
     }
 
     /// The broker: for counts, lists and single tasks.
-    pub fn broker(&self) -> &Arc<dyn Inspect> {
+    pub fn broker(&self) -> &Arc<dyn Operate> {
         &self.0.broker
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::broker::Inspect;
+use crate::broker::Operate;
 #[cfg(feature = "redis")]
 pub use crate::broker::redis::{Deployed, Found, acl};
 #[cfg(feature = "redis")]
@@ -46,7 +46,7 @@ pub struct Connect {
 /// A broker and the keys for it.
 pub struct Connection {
     /// The broker.
-    pub broker: Arc<dyn Inspect>,
+    pub broker: Arc<dyn Operate>,
     /// The keys.
     pub sealer: Sealer,
 }

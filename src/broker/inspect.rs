@@ -60,12 +60,24 @@ pub struct QueueStats {
     pub failed: u64,
     /// When the longest waiting pending task became pending.
     pub oldest: Option<Timestamp>,
+    /// Whether nothing is claimed from it.
+    pub paused: bool,
+    /// How many tasks that have not ended it may hold, if there is a limit.
+    pub limit: Option<u64>,
 }
 
 impl QueueStats {
     /// The counts of an empty queue.
     pub fn empty(queue: QueueName) -> Self {
-        Self { queue, counts: [0; 8], completed: 0, failed: 0, oldest: None }
+        Self {
+            queue,
+            counts: [0; 8],
+            completed: 0,
+            failed: 0,
+            oldest: None,
+            paused: false,
+            limit: None,
+        }
     }
 
     /// How many tasks are in this state.

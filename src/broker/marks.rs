@@ -4,8 +4,8 @@ use tokio::sync::watch;
 
 use super::Wake;
 
-/// What happened, in the order of the marks: ready, due, settled.
-pub(crate) type Wakes = [bool; 3];
+/// What happened, in the order of the marks: ready, due, settled, ordered.
+pub(crate) type Wakes = [bool; 4];
 
 /// Where the mark of a wake stands.
 pub(crate) fn index(wake: Wake) -> usize {
@@ -13,19 +13,26 @@ pub(crate) fn index(wake: Wake) -> usize {
         Wake::Ready => 0,
         Wake::Due => 1,
         Wake::Settled => 2,
+        Wake::Ordered => 3,
     }
 }
 
-/// The three marks. They live as long as whoever bumps them.
-pub(crate) struct Marks([watch::Sender<u64>; 3]);
+/// Only this happened.
+#[cfg(feature = "redis")]
+pub(crate) fn only(wake: Wake) -> Wakes {
+    std::array::from_fn(|at| at == index(wake))
+}
+
+/// The four marks. They live as long as whoever bumps them.
+pub(crate) struct Marks([watch::Sender<u64>; 4]);
 
 impl Marks {
     pub(crate) fn new() -> Self {
         Self(std::array::from_fn(|_| watch::Sender::new(0)))
     }
 
-    /// These things happened.
-    pub(crate) fn bump(&self, wakes: Wakes) {
+    /// These things happened; the last ones may be left out if they did not.
+    pub(crate) fn bump<const N: usize>(&self, wakes: [bool; N]) {
         for (mark, _) in self.0.iter().zip(wakes).filter(|(_, wake)| *wake) {
             mark.send_modify(|mark| *mark += 1);
         }
@@ -33,7 +40,7 @@ impl Marks {
 
     /// Something happened, nobody here knows what.
     pub(crate) fn bump_all(&self) {
-        self.bump([true; 3]);
+        self.bump([true; 4]);
     }
 
     pub(crate) fn watch(&self, wake: Wake) -> watch::Receiver<u64> {

@@ -2,7 +2,7 @@
 //!
 //! [`Broker`] is the hot path: eight verbs, each atomic, each safe to send twice. It moves tasks and
 //! decides nothing: no backoff, no archive, no policy. It never sees an opened payload (I1). The
-//! reading side, which may be slow and paged, is [`Inspect`].
+//! reading side, which may be slow and paged, is [`Inspect`]; what people do is [`Operate`].
 //!
 //! What every implementation keeps, and the conformance suite checks:
 //!
@@ -25,6 +25,8 @@ mod inspect;
 mod marks;
 #[cfg(feature = "failpoints")]
 mod mutant;
+mod operate;
+mod presence;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod settlement;
@@ -42,6 +44,10 @@ pub use claim::{
 pub use inspect::{Inspect, Kept, Listing, PAGE_ROWS_MAX, Page, QueueStats, TaskView, Usage};
 #[cfg(feature = "failpoints")]
 pub use mutant::Mutant;
+pub use operate::{Cancelled, Operate, Setting};
+pub use presence::{
+    ABOUT_BYTES_MAX, About, Orders, Presence, Present, RESTARTS_MAX, Signal, WorkerId,
+};
 pub use settlement::{Effect, Order, Settled, Settlement};
 pub use ticket::Ticket;
 
@@ -99,8 +105,8 @@ pub trait Broker: Send + Sync + 'static {
     /// something is taken over.
     fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>>;
 
-    /// Extends the lease of every session named and answers which of them are gone. Never waits behind
-    /// other verbs of the same process.
+    /// Extends the lease of every session named and answers which of them are gone, and what the worker is told to
+    /// do. Never waits behind other verbs of the same process.
     fn beat(&self, beat: Beat) -> Reply<Beaten>;
 
     /// Waits until something of this sort happened since `seen`, and answers the new mark. Without
@@ -129,6 +135,8 @@ pub struct Beat {
     pub sessions: Vec<Session>,
     /// To how far ahead of the broker's time.
     pub lease: Duration,
+    /// The worker itself, if operators are to see and reach it.
+    pub presence: Option<Presence>,
 }
 
 /// What comes back from a beat.
@@ -143,16 +151,6 @@ pub struct Beaten {
     pub orders: Orders,
 }
 
-/// What operators want of a worker. No broker gives any yet; the room is part of the contract.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Orders {
-    /// Claim nothing more.
-    pub quiet: bool,
-    /// Tasks to cancel.
-    pub cancel: Vec<TaskId>,
-}
-
 /// What one can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wake {
@@ -162,6 +160,8 @@ pub enum Wake {
     Due,
     /// A task may have ended.
     Settled,
+    /// Workers may have been told something.
+    Ordered,
 }
 
 impl Advanced {

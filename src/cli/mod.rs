@@ -16,6 +16,7 @@ mod pickup;
 mod queue;
 mod target;
 mod task;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,8 @@ Examples:
   oncue queue list
   oncue task list --queue default --state archived --json
   oncue task show 01937a5c-6e0a-7000-8000-000000000000 --reveal
+  oncue queue pause default
+  oncue worker list
   oncue key generate --out oncue.db.key
   oncue deploy --broker redis://localhost";
 
@@ -76,6 +79,9 @@ enum Command {
     /// Tasks
     #[command(subcommand)]
     Task(task::Task),
+    /// Workers
+    #[command(subcommand)]
+    Worker(worker::Worker),
     /// Keys
     #[command(subcommand)]
     Key(key::Key),
@@ -142,6 +148,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Verdict> {
             Command::Bench(args) => return bench::run(args, &target, output).await,
             Command::Queue(queue) => queue::run(queue, &target, output).await?,
             Command::Task(task) => task::run(task, &target, output).await?,
+            Command::Worker(worker) => worker::run(worker, &target, output).await?,
             Command::Key(key) => key::run(key, &target, output).await?,
             #[cfg(feature = "redis")]
             Command::Acl(acl) => acl::run(acl, output)?,

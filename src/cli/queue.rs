@@ -1,28 +1,86 @@
-//! `oncue queue`: counts of every queue. Changes nothing and needs no key.
+//! `oncue queue`: counts of every queue; pausing and limiting one. Needs no key.
 
 use std::fmt;
 use std::time::Duration;
 
 use clap::Subcommand;
-use oncue::Result;
-use oncue::broker::QueueStats;
+use oncue::broker::{Operate, QueueStats, Setting};
 use oncue::clock::Timestamp;
 use oncue::state::State;
+use oncue::{Error, Result};
 use serde::Serialize;
 
 use super::output::{Output, brief, list, numbers};
-use super::target::Target;
+use super::target::{Target, queue};
 
 /// Queues.
 #[derive(Subcommand)]
 pub(super) enum Queue {
     /// List every queue with its counts
     List,
+    /// Claim nothing more from a queue; what runs goes on
+    Pause {
+        /// The queue
+        name: String,
+    },
+    /// Go on with a queue that is paused
+    Resume {
+        /// The queue
+        name: String,
+    },
+    /// Refuse what would be more than so many tasks that have not ended
+    Limit {
+        /// The queue
+        name: String,
+        /// How many; `none` for as many as there is room for
+        tasks: String,
+    },
 }
 
 pub(super) async fn run(command: Queue, target: &Target, output: Output) -> Result<()> {
-    let Queue::List = command;
     let broker = target.inspect()?;
+    let (name, setting) = match &command {
+        Queue::List => return list_all(&*broker, output).await,
+        Queue::Pause { name } => (name, Setting::Paused(true)),
+        Queue::Resume { name } => (name, Setting::Paused(false)),
+        Queue::Limit { name, tasks } => (name, Setting::Limit(limit(tasks)?)),
+    };
+    let queue = queue(&*broker, name).await?.queue;
+    broker.set(queue.clone(), setting).await?;
+    let stats = broker.stats().await?.into_iter().find(|stats| stats.queue == queue);
+    let stats = stats.unwrap_or_else(|| QueueStats::empty(queue));
+    output.print(&Set { queue: stats.queue.to_string(), paused: stats.paused, limit: stats.limit })
+}
+
+fn limit(text: &str) -> Result<Option<u64>> {
+    match text {
+        "none" => Ok(None),
+        number => number.parse().map(Some).map_err(|_| {
+            Error::invalid(format!("a limit of {number:?}; give a number of tasks, or none"))
+        }),
+    }
+}
+
+/// The settings of a queue as they are now.
+#[derive(Serialize)]
+struct Set {
+    queue: String,
+    paused: bool,
+    limit: Option<u64>,
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paused = if self.paused { "paused" } else { "not paused" };
+        write!(f, "queue {} is {paused}", self.queue)?;
+        match self.limit {
+            Some(limit) => write!(f, " and takes {limit} tasks at most"),
+            None => write!(f, " and has no limit"),
+        }
+    }
+}
+
+async fn list_all(broker: &dyn Operate, output: Output) -> Result<()> {
     let now = broker.now();
     let queues = broker.stats().await?.iter().map(|stats| Counts::of(stats, now)).collect();
     output.print(&Listed { queues })
@@ -49,6 +107,8 @@ struct Counts {
     failed_ever: u64,
     /// How long the first pending task waits.
     oldest_pending_s: Option<f64>,
+    paused: bool,
+    limit: Option<u64>,
 }
 
 impl Counts {
@@ -66,6 +126,8 @@ impl Counts {
             completed_ever: stats.completed,
             failed_ever: stats.failed,
             oldest_pending_s: stats.oldest.map(|oldest| now.since(oldest).as_secs_f64()),
+            paused: stats.paused,
+            limit: stats.limit,
         }
     }
 }
@@ -98,7 +160,8 @@ impl fmt::Display for Listed {
                 queue.completed_ever,
                 queue.failed_ever,
             ];
-            let mut row = vec![queue.queue.clone()];
+            let paused = if queue.paused { " (paused)" } else { "" };
+            let mut row = vec![format!("{}{paused}", queue.queue)];
             row.extend(counts.map(|count| count.to_string()));
             let oldest = queue.oldest_pending_s.map(Duration::from_secs_f64);
             row.push(oldest.map_or("-".into(), brief));

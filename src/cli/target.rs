@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use oncue::broker::{Inspect, QueueStats};
+use oncue::broker::{Operate, QueueStats};
 use oncue::queue::QueueName;
 use oncue::seal::{KeySource, Keyring};
 use oncue::{Client, Connect, Error, Result};
@@ -60,13 +60,13 @@ impl Target {
     }
 
     /// A broker that is there, to look at without a key.
-    pub(super) fn inspect(&self) -> Result<Arc<dyn Inspect>> {
+    pub(super) fn inspect(&self) -> Result<Arc<dyn Operate>> {
         inspect(self.url())
     }
 }
 
 /// A broker that is there, to look at without a key.
-pub(super) fn inspect(url: &str) -> Result<Arc<dyn Inspect>> {
+pub(super) fn inspect(url: &str) -> Result<Arc<dyn Operate>> {
     Ok(Connect::new(existing(url)).keys(NoKeys).open()?.broker)
 }
 
@@ -91,7 +91,7 @@ impl KeySource for NoKeys {
 }
 
 /// The counts of a queue, or what it might have been called.
-pub(super) async fn queue(broker: &dyn Inspect, name: &str) -> Result<QueueStats> {
+pub(super) async fn queue(broker: &dyn Operate, name: &str) -> Result<QueueStats> {
     let name = QueueName::parse(name)?;
     let all = broker.stats().await?;
     let hint = suggestion(name.as_str(), all.iter().map(|stats| stats.queue.as_str()));

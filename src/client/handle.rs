@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
-use crate::broker::{TaskView, Wake};
+use crate::broker::{Cancelled, TaskView, Wake};
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
 use crate::seal::{Purpose, Seat};
@@ -51,6 +51,12 @@ impl Handle {
     pub async fn state(&self) -> Result<Option<State>> {
         let view = self.client.0.broker.show(self.queue.clone(), self.id).await?;
         Ok(view.map(|view| view.state))
+    }
+
+    /// Cancels the task. One that waits is archived as cancelled at once. One that runs is told to stop within a second,
+    /// is cut off at its next await, and does not run again, unless it succeeds before.
+    pub async fn cancel(&self) -> Result<Cancelled> {
+        self.client.0.broker.cancel(self.queue.clone(), self.id).await
     }
 
     /// Waits for the task to end and opens its result: `handle.result::<T>().await`, with

@@ -114,10 +114,11 @@ async fn keep_alive<A: Actor<Context = Context<A>>>(
             }
             Err(panic) => panic::text(panic),
         };
-        surroundings.up.store(false, Ordering::Release);
+        // One that took the place of this runner may be up.
         if runner.strong_count() == 0 {
             return;
         }
+        surroundings.up.store(false, Ordering::Release);
         (surroundings.restarted)(&kind, &ended);
         let wait = window.next(&Intensity::DEFAULT, Instant::now());
         tokio::time::sleep(wait.unwrap_or(PROBE_AFTER)).await;

@@ -83,7 +83,8 @@ impl TaskContext {
         format!("{}:{}", self.0.id, self.0.attempt)
     }
 
-    /// Ends when the run is to stop: a shutdown ran out of patience, the lease is lost, time is up.
+    /// Ends when the run is to stop: its task was cancelled, a shutdown ran out of patience, the lease is lost, time
+    /// is up.
     pub async fn cancelled(&self) {
         self.0.stop.asked().await;
     }

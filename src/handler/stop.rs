@@ -1,4 +1,4 @@
-//! What a run is told from outside: to stop, and that its lease is lost. One small allocation a run.
+//! What a run is told from outside: to stop, that its task is cancelled, that its lease is lost. One small allocation a run.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 const ASKED: u8 = 1;
 const LOST: u8 = 2;
+const CANCELLED: u8 = 4;
 
 /// Told by the worker, heard by the run. Never taken back.
 #[derive(Default)]
@@ -30,6 +31,11 @@ impl Stop {
         self.tell(ASKED | LOST);
     }
 
+    /// Its task is cancelled: it is to stop, and will not run again.
+    pub(crate) fn cancel(&self) {
+        self.tell(ASKED | CANCELLED);
+    }
+
     fn is(&self, what: u8) -> bool {
         self.told.load(Ordering::Acquire) & what != 0
     }
@@ -42,14 +48,18 @@ impl Stop {
         self.is(LOST)
     }
 
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.is(CANCELLED)
+    }
+
     /// Ends once the run is to stop.
     pub(crate) async fn asked(&self) {
         self.heard(ASKED).await;
     }
 
-    /// Ends once the lease is lost.
-    pub(crate) async fn lost(&self) {
-        self.heard(LOST).await;
+    /// Ends once the task is cancelled, or the lease lost.
+    pub(crate) async fn ended(&self) {
+        self.heard(CANCELLED | LOST).await;
     }
 
     async fn heard(&self, what: u8) {
@@ -73,12 +83,15 @@ mod tests {
     #[test]
     fn what_was_told_stays_told_and_wakes_who_waits() {
         let stop = Stop::default();
-        let (mut asked, mut lost) = (Box::pin(stop.asked()), Box::pin(stop.lost()));
-        assert!((&mut asked).now_or_never().is_none() && (&mut lost).now_or_never().is_none());
+        let (mut asked, mut ended) = (Box::pin(stop.asked()), Box::pin(stop.ended()));
+        assert!((&mut asked).now_or_never().is_none() && (&mut ended).now_or_never().is_none());
         stop.ask();
-        assert!(asked.now_or_never().is_some() && (&mut lost).now_or_never().is_none());
-        assert!(stop.is_asked() && !stop.is_lost());
+        assert!(asked.now_or_never().is_some() && (&mut ended).now_or_never().is_none());
+        assert!(stop.is_asked() && !stop.is_cancelled() && !stop.is_lost());
+        stop.cancel();
+        assert!(ended.now_or_never().is_some() && stop.asked().now_or_never().is_some());
+        assert!(stop.is_cancelled() && !stop.is_lost());
         stop.lose();
-        assert!(lost.now_or_never().is_some() && stop.asked().now_or_never().is_some());
+        assert!(stop.is_lost() && stop.is_cancelled());
     }
 }

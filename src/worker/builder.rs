@@ -9,7 +9,7 @@ use actix_rt::{Arbiter, System};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::Inspect;
+use crate::broker::{Operate, WorkerId};
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
 use crate::handler::{Data, DataMap, IntoRoute, Routes};
@@ -17,6 +17,7 @@ use crate::queue::Kind;
 use crate::seal::Sealer;
 
 use super::config::{Config, Lane};
+use super::presence::Card;
 use super::processor::Place;
 use super::shared::{LaneState, Shared};
 use super::slots::{Limits, Slots};
@@ -55,7 +56,7 @@ pub(super) type Processors = Vec<(usize, Arc<Place>)>;
 /// ```
 #[must_use = "a worker runs when it is started"]
 pub struct Builder {
-    broker: Arc<dyn Inspect>,
+    broker: Arc<dyn Operate>,
     sealer: Sealer,
     routes: Result<Routes>,
     data: DataMap,
@@ -67,7 +68,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub(crate) fn new(broker: Arc<dyn Inspect>, sealer: Sealer) -> Self {
+    pub(crate) fn new(broker: Arc<dyn Operate>, sealer: Sealer) -> Self {
         Self {
             broker,
             sealer,
@@ -156,6 +157,7 @@ impl Builder {
         let (end, ended) = watch::channel(None);
         let (ready, started) = oneshot::channel();
         let orders_out = orders.clone();
+        let worker_id = WorkerId::fresh();
         let company = move || {
             let system = System::new();
             let report = system.block_on(async move {
@@ -167,6 +169,7 @@ impl Builder {
                     shared,
                     processors,
                     exits,
+                    card: Arc::new(Card::new(worker_id, life.subscribe(), orders_out.clone())),
                     orders: orders_out,
                     life,
                     windows: Default::default(),
@@ -183,7 +186,7 @@ impl Builder {
             .spawn(company)
             .map_err(|error| Error::system("cannot start the control thread").because(error))?;
         // Whoever stops waiting here drops the worker, which ends it.
-        let worker = Worker { orders, life: life_seen, ended };
+        let worker = Worker { id: worker_id, orders, life: life_seen, ended };
         started.await.map_err(|_| Error::system("the control thread died while starting"))?;
         Ok(worker)
     }

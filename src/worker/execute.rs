@@ -120,6 +120,9 @@ fn begin(
     if ends.is_some_and(|end| shared.broker.now() >= end) {
         return Err(End::of(Outcome::Expired));
     }
+    if job.held.stop.is_cancelled() {
+        return Err(End::of(Outcome::Cancelled));
+    }
     let context = TaskContext::new(Run {
         id: job.claim.id(),
         kind: header.kind.clone(),
@@ -175,11 +178,16 @@ fn ended_as(ended: std::thread::Result<Returned>, stop: &Stop) -> End {
         Ok(Err(TaskError { outcome: Outcome::Failed { retry: Retry::ByPolicy, .. }, .. }))
             if stop.is_asked() =>
         {
-            End::of(Outcome::Interrupted)
+            End::of(stopped(stop))
         }
         Ok(Err(TaskError { outcome, message })) => End { outcome, result: None, message },
         Err(panic) => End::failed("panic", panic::text(panic)),
     }
+}
+
+/// What a run is that ended because it was told to.
+fn stopped(stop: &Stop) -> Outcome {
+    if stop.is_cancelled() { Outcome::Cancelled } else { Outcome::Interrupted }
 }
 
 /// Waits for the end of a run, within its time. One that is given up ends at its next await, when it is dropped.
@@ -195,8 +203,8 @@ async fn watch(run: &mut Running, job: &Job, header: &Header, shared: &Shared) -
     tokio::select! {
         biased;
         ended = run => ended_as(ended, stop),
-        // A shutdown asks first and cuts later; a lost lease ends the run at once.
-        () = stop.lost() => End::of(Outcome::Interrupted),
+        // A shutdown asks first and cuts later; a cancelled task or a lost lease ends the run at once.
+        () = stop.ended() => End::of(stopped(stop)),
         () = shared.cut.cancelled() => {
             stop.ask();
             End::of(Outcome::Interrupted)

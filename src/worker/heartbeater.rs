@@ -5,20 +5,23 @@ use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use actix_rt::ArbiterHandle;
+use futures::FutureExt;
 
-use crate::broker::Beat;
+use crate::broker::{Beat, Wake};
 use crate::clock::boottime;
 use crate::event::Event;
 
 use super::Shared;
 use super::config::jittered;
 use super::echo::Echo;
+use super::presence::{Bell, Card};
 
 /// Extends the lease of every turn, a third of a lease apart, and tells those that are lost.
 pub(crate) struct Heartbeater {
     pub(crate) shared: Arc<Shared>,
     /// The threads that run handlers.
     pub(crate) threads: Vec<ArbiterHandle>,
+    pub(crate) card: Arc<Card>,
 }
 
 impl Actor for Heartbeater {
@@ -27,35 +30,57 @@ impl Actor for Heartbeater {
     fn started(&mut self, context: &mut Self::Context) {
         let shared = self.shared.clone();
         let mut echoes: Vec<_> = self.threads.iter().cloned().map(Echo::new).collect();
+        let mut bell = Bell::new(self.card.clone());
         let beats = async move {
             loop {
-                let wait = beat(&shared).await;
+                // Marked before the beat: what is ordered during it ends the wait after it.
+                let heard = shared.broker.wait(Wake::Ordered, None).now_or_never();
+                let heard = heard.and_then(Result::ok);
+                let wait = beat(&shared, &mut bell).await;
                 shared.fail_point("heartbeater");
                 for (thread, echo) in echoes.iter_mut().enumerate() {
                     if let Some(silent) = echo.probe(boottime()) {
                         shared.tell(Event::Stuck { thread, silent });
                     }
                 }
-                tokio::time::sleep(wait).await;
+                if tokio::time::timeout(wait, ordered(&shared, heard)).await.is_ok() {
+                    bell.ring();
+                }
             }
         };
         context.spawn(beats.into_actor(self).map(|(), _, _| ()));
     }
 }
 
+/// How soon a worker asks again for what it could not do yet.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Orders that come one after the other are heard together.
+const CALLS_APART: Duration = Duration::from_millis(50);
+
+/// Ends when something was ordered; where that cannot be waited for, orders come with the beats.
+async fn ordered(shared: &Shared, heard: Option<u64>) {
+    if heard.is_none() || shared.broker.wait(Wake::Ordered, heard).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(CALLS_APART).await;
+}
+
 /// One beat; answers how long to wait for the next.
-pub(crate) async fn beat(shared: &Shared) -> Duration {
+async fn beat(shared: &Shared, bell: &mut Bell) -> Duration {
     let interval = shared.config.beat();
     let mut turns = shared.turns.current();
     turns.retain(|turn| turn.is_open());
-    if turns.is_empty() {
+    let presence = bell.due(shared);
+    if turns.is_empty() && presence.is_none() {
         return interval / 5;
     }
     let (asked, lease) = (boottime(), shared.config.lease);
     let sessions = turns.iter().map(|turn| turn.session.clone()).collect();
-    let reply = shared.broker.beat(Beat { sessions, lease });
+    let reply = shared.broker.beat(Beat { sessions, lease, presence });
     let error = match tokio::time::timeout(interval, reply).await {
         Ok(Ok(beaten)) => {
+            let obeyed = bell.obey(&beaten.orders, shared);
             for turn in &turns {
                 if beaten.lost.contains(&turn.session.id) {
                     tracing::warn!(session = ?turn.session.id, "session lost");
@@ -66,7 +91,7 @@ pub(crate) async fn beat(shared: &Shared) -> Duration {
                     turn.lose();
                 }
             }
-            return jittered(interval);
+            return if obeyed { jittered(interval) } else { AGAIN.min(interval) };
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no answer".to_owned(),

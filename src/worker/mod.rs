@@ -14,6 +14,7 @@ mod fetcher;
 mod heartbeater;
 mod job;
 mod life;
+mod presence;
 mod processor;
 mod scheduler;
 mod settle;
@@ -36,7 +37,9 @@ pub use failpoint::FailPoints;
 pub use life::Life;
 pub(crate) use shared::Shared;
 
+use crate::broker::WorkerId;
 use crate::error::{Error, Result};
+use crate::queue::Kind;
 use crate::restart::Intensity;
 use life::{Exited, Who, live};
 use supervisor::{Supervisor, Tree, shut_down};
@@ -44,6 +47,7 @@ use supervisor::{Supervisor, Tree, shut_down};
 /// A worker that runs. Dropping it shuts it down without waiting.
 #[must_use = "a worker that is dropped shuts down"]
 pub struct Worker {
+    id: WorkerId,
     orders: mpsc::UnboundedSender<Order>,
     life: watch::Receiver<Life>,
     ended: watch::Receiver<Option<Result<Report, String>>>,
@@ -69,11 +73,20 @@ pub struct Report {
 /// gave up.
 pub(crate) enum Order {
     Quiet,
-    Shutdown { failure: Option<String> },
+    Shutdown {
+        failure: Option<String>,
+    },
     WatchSignals,
+    /// The handler of this kind is made anew.
+    Restart(Kind),
 }
 
 impl Worker {
+    /// How operators call it: the same for as long as it lives, and no other's.
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
     /// Where it is in its life.
     pub fn life(&self) -> Life {
         *self.life.borrow()
@@ -169,6 +182,7 @@ async fn control(
                     tree.go_on(Life::Quiet);
                 }
                 Order::WatchSignals => watch_signals(&tree),
+                Order::Restart(kind) => tree.renew(&kind),
                 Order::Shutdown { failure } => {
                     // Who asks twice is in a hurry. An actor that gives up is not: runs may end.
                     if ending.is_some() && failure.is_none() {

@@ -49,6 +49,14 @@ impl Place {
         self.load.load(Ordering::Relaxed) == 0
     }
 
+    /// The handler is to be made anew; runs under way end with the old one.
+    pub(crate) fn renew(&self) {
+        let address = self.address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(address) = address.as_ref() {
+            address.do_send(Renew);
+        }
+    }
+
     /// Hands jobs over. Those that find nobody go back at no cost.
     #[expect(clippy::vec_box, reason = "a job stays where it is until its end")]
     pub(crate) fn deliver(&self, jobs: Vec<Box<Job>>) {
@@ -58,6 +66,11 @@ impl Place {
         }
     }
 }
+
+/// Make the handler anew.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Renew;
 
 /// Runs the tasks of one kind on one arbiter.
 pub(crate) struct Processor {
@@ -71,12 +84,8 @@ impl Processor {
     pub(crate) fn new(shared: Arc<Shared>, place: Arc<Place>) -> Self {
         Self { shared, kind: place.kind, runner: None, place }
     }
-}
 
-impl Actor for Processor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, _: &mut Self::Context) {
+    fn employ(&mut self) {
         if let Some(route) = self.shared.routes.get(self.kind) {
             self.place.up.store(true, Ordering::Release);
             let (shared, lanes) = (self.shared.clone(), self.shared.clone());
@@ -96,6 +105,22 @@ impl Actor for Processor {
             self.runner = Some(route.factory.make(&route.kind, &surroundings));
             (surroundings.ready)();
         }
+    }
+}
+
+impl Actor for Processor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        self.employ();
+    }
+}
+
+impl Handler<Renew> for Processor {
+    type Result = ();
+
+    fn handle(&mut self, _: Renew, _: &mut Self::Context) {
+        self.employ();
     }
 }
 

@@ -88,6 +88,11 @@ impl Slots {
         Arc::new(Self { taken: AtomicUsize::new(0), size, limits, freed })
     }
 
+    /// How many slots there are.
+    pub(crate) fn total(&self) -> usize {
+        self.size
+    }
+
     /// How many slots are free.
     pub(crate) fn free(&self) -> usize {
         self.size.saturating_sub(self.taken.load(Ordering::Acquire))

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
+use crate::queue::Kind;
 use crate::restart::{Intensity, Window};
 
 use super::builder::Processors;
@@ -25,6 +26,7 @@ use super::config::STOP_NOTICE;
 use super::fetcher::Fetcher;
 use super::heartbeater::Heartbeater;
 use super::life::{Exited, Life, Who, launch};
+use super::presence::Card;
 use super::processor::Processor;
 use super::scheduler::Scheduler;
 use super::shared::Shared;
@@ -43,6 +45,7 @@ pub(crate) struct Tree {
     pub(crate) exits: UnboundedSender<Exited>,
     pub(crate) orders: UnboundedSender<Order>,
     pub(crate) life: watch::Sender<Life>,
+    pub(crate) card: Arc<Card>,
     pub(crate) windows: RefCell<HashMap<Who, Window>>,
     pub(crate) started: Cell<bool>,
     pub(crate) stop: CancellationToken,
@@ -58,7 +61,8 @@ impl Tree {
             Who::Supervisor => true,
             Who::Heartbeater => {
                 let threads = self.arbiters.iter().map(Arbiter::handle).collect();
-                let make = || Heartbeater { shared, threads };
+                let card = self.card.clone();
+                let make = || Heartbeater { shared, threads, card };
                 launch(&self.beats.handle(), who.clone(), stop, exits, make, |_| ())
             }
             Who::Scheduler => {
@@ -96,6 +100,13 @@ impl Tree {
     pub(crate) fn wait_for(&self, who: &Who) -> Option<Duration> {
         let mut windows = self.windows.borrow_mut();
         windows.entry(who.clone()).or_default().next(&Intensity::DEFAULT, Instant::now())
+    }
+
+    /// The handler of a kind is made anew, on order: that is no death, and costs no budget.
+    pub(crate) fn renew(&self, kind: &Kind) {
+        let places = self.shared.places.get(&kind.hash());
+        places.into_iter().flatten().for_each(|place| place.renew());
+        self.shared.restarted(format!("handler {kind}"), "an operator ordered it");
     }
 
     /// Goes on in life; never back.
@@ -180,6 +191,7 @@ pub(crate) async fn shut_down(tree: &Tree) -> Report {
     if tokio::time::timeout(LAST_WORDS, retired).await.is_err() {
         tracing::warn!("the broker did not answer; what is left goes back when the lease is over");
     }
+    let _ = tokio::time::timeout(LAST_WORDS, tree.card.remove(shared)).await;
     tree.stop.cancel();
     for arbiter in &tree.arbiters {
         arbiter.stop();

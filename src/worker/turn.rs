@@ -123,6 +123,13 @@ impl Turn {
         self.held().taken().for_each(|(_, stop)| stop.ask());
     }
 
+    /// This task is cancelled; answers whether it is in its hands.
+    pub(crate) fn cancel(&self, id: TaskId) -> bool {
+        let held = self.held();
+        let found = held.taken().find(|(held, _)| *held == id);
+        found.inspect(|(_, stop)| stop.cancel()).is_some()
+    }
+
     /// The broker extended the lease by a call that was made at `asked`.
     pub(crate) fn extend(&self, asked: Duration, lease: Duration) {
         self.opened.store(true, Ordering::Release);

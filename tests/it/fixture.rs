@@ -44,7 +44,7 @@ pub fn run<T>(reply: impl Future<Output = T>) -> T {
 
 /// A broker just opened, with whatever must outlive it.
 pub struct Opened {
-    pub broker: Arc<dyn Inspect>,
+    pub broker: Arc<dyn Operate>,
     pub guard: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
 
@@ -53,7 +53,7 @@ pub type Opener<'a> = &'a dyn Fn(Arc<ManualClock>) -> Opened;
 
 /// One broker with its clock and one queue.
 pub struct Bench {
-    pub broker: Arc<dyn Inspect>,
+    pub broker: Arc<dyn Operate>,
     pub clock: Arc<ManualClock>,
     pub queue: QueueName,
     _guard: Option<Box<dyn std::any::Any + Send + Sync>>,
@@ -73,7 +73,7 @@ impl Bench {
     }
 
     /// Another broker at the same clock and queue.
-    pub fn twin(&self, broker: Arc<dyn Inspect>) -> Self {
+    pub fn twin(&self, broker: Arc<dyn Operate>) -> Self {
         Self { broker, clock: self.clock.clone(), queue: self.queue.clone(), _guard: None }
     }
 
@@ -198,7 +198,15 @@ impl Bench {
     #[track_caller]
     pub fn beat(&self, sessions: &[&Session]) -> Vec<SessionId> {
         let sessions = sessions.iter().map(|session| (*session).clone()).collect();
-        run(self.broker.beat(Beat { sessions, lease: LEASE })).expect("beat").lost
+        run(self.broker.beat(Beat { sessions, lease: LEASE, presence: None })).expect("beat").lost
+    }
+
+    /// The cancelled tasks these sessions are told of.
+    #[track_caller]
+    pub fn doomed(&self, sessions: &[&Session]) -> Vec<TaskId> {
+        let sessions = sessions.iter().map(|session| (*session).clone()).collect();
+        let beat = Beat { sessions, lease: LEASE, presence: None };
+        run(self.broker.beat(beat)).expect("beat").orders.cancel
     }
 
     #[track_caller]

@@ -10,6 +10,8 @@ mod acl;
 mod attack;
 #[cfg(all(feature = "sqlite", feature = "cli"))]
 mod cli;
+#[cfg(all(feature = "sqlite", feature = "cli"))]
+mod cli_operate;
 #[cfg(all(feature = "redis", feature = "cli"))]
 mod cli_redis;
 #[cfg(feature = "sqlite")]

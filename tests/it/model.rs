@@ -51,13 +51,21 @@ pub struct Model {
     fault: Option<Fault>,
     books: Mutex<BTreeMap<QueueName, Book>>,
     keys: Mutex<BTreeMap<u32, [u8; 8]>>,
-    wakes: [watch::Sender<u64>; 3],
+    workers: Mutex<BTreeMap<WorkerId, Present>>,
+    wakes: [watch::Sender<u64>; 4],
 }
 
 impl Model {
     pub fn new(clock: Arc<dyn Clock>, fault: Option<Fault>) -> Self {
-        let wakes = [(); 3].map(|()| watch::Sender::new(0));
-        Self { clock, fault, books: Mutex::default(), keys: Mutex::default(), wakes }
+        let wakes = [(); 4].map(|()| watch::Sender::new(0));
+        Self {
+            clock,
+            fault,
+            books: Mutex::default(),
+            keys: Mutex::default(),
+            workers: Mutex::default(),
+            wakes,
+        }
     }
 
     fn books(&self) -> MutexGuard<'_, BTreeMap<QueueName, Book>> {
@@ -113,8 +121,15 @@ impl Broker for Model {
     fn beat(&self, beat: Beat) -> Reply<Beaten> {
         let gone =
             |session: &&Session| !self.at(&session.queue, |b| b.beat(session.id, beat.lease));
-        let lost = beat.sessions.iter().filter(gone).map(|session| session.id).collect();
-        ready(Ok(Beaten::lost(lost))).boxed()
+        let mut beaten = Beaten::default();
+        beaten.lost = beat.sessions.iter().filter(gone).map(|session| session.id).collect();
+        if let Some(presence) = beat.presence {
+            beaten.orders = self.report(presence);
+        }
+        for session in &beat.sessions {
+            beaten.orders.cancel.extend(self.at(&session.queue, |book| book.doomed(session.id)));
+        }
+        ready(Ok(beaten)).boxed()
     }
 
     fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
@@ -153,6 +168,67 @@ impl Inspect for Model {
         let verdict =
             if wrong { Err(Error::wrong_key("another key under this id")) } else { Ok(()) };
         ready(verdict).boxed()
+    }
+}
+
+impl Model {
+    fn workers(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Present>> {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.retain(|_, present| present.until > self.clock.now());
+        workers
+    }
+
+    fn report(&self, presence: Presence) -> Orders {
+        let Presence { worker, about, lasts } = presence;
+        let until = self.clock.now().plus(lasts);
+        let mut workers = self.workers();
+        let orders = workers.get(&worker).map(|present| present.orders.clone());
+        let orders = orders.unwrap_or_default();
+        workers.insert(worker, Present { worker, about, until, orders: orders.clone() });
+        orders
+    }
+}
+
+impl Operate for Model {
+    fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
+        self.woken(Ok(self.at(&queue, |book| book.cancel(id))))
+    }
+
+    fn set(&self, queue: QueueName, setting: Setting) -> Reply<()> {
+        self.at(&queue, |book| match setting {
+            Setting::Paused(paused) => book.paused = paused,
+            Setting::Limit(limit) => book.limit = limit,
+        });
+        self.woken(Ok(()))
+    }
+
+    fn workers(&self) -> Reply<Vec<Present>> {
+        let mut all: Vec<_> = self.workers().values().cloned().collect();
+        all.sort_by_key(|present| present.about.started);
+        ready(Ok(all)).boxed()
+    }
+
+    fn signal(&self, worker: WorkerId, signal: Signal) -> Reply<bool> {
+        let mut workers = self.workers();
+        let Some(Present { orders, .. }) = workers.get_mut(&worker) else {
+            return ready(Ok(false)).boxed();
+        };
+        match signal {
+            Signal::Quiet => orders.quiet = true,
+            Signal::Stop => orders.stop = true,
+            Signal::Restart(kind) => {
+                match orders.restart.iter().position(|(known, _)| *known == kind) {
+                    Some(at) => orders.restart[at].1 += 1,
+                    None if orders.restart.len() == RESTARTS_MAX => {
+                        return ready(Err(Error::too_large("too many kinds"))).boxed();
+                    }
+                    None => orders.restart.push((kind, 1)),
+                }
+                orders.restart.sort();
+            }
+        }
+        drop(workers);
+        self.woken(Ok(true))
     }
 }
 

@@ -36,6 +36,7 @@ pub(super) async fn dequeue(broker: Arc<Inner>, ask: Ask) -> Result<Vec<Claim>> 
     admit()?;
     let keys = broker.keys(&ask.session.queue);
     broker.interest.follow(&broker.beats.link, &keys, Wake::Ready);
+    broker.interest.follow(&broker.beats.link, &keys, Wake::Ordered);
     let mut call = broker.library.call("dequeue", &keys.records());
     call.arg(&ask.session.id.0[..]).arg(ms(ask.lease)).arg(ask.max).arg(lane_name(ask.lane));
     call.arg(RECORDS_ALONG);

@@ -77,12 +77,7 @@ pub(super) async fn show(
     let Some(record) = reply::maybe_bytes(broker.io.link.call(&fetch).await?)? else {
         return Ok(None);
     };
-    let stored = Stored::found(id, Some(record), None);
-    // What does not decode has no ticket of its own: it is looked for as pending.
-    let ticket = match stored.header() {
-        Ok(header) => Ticket::of(id, &header),
-        Err(_) => Ticket { id, priority: 0, class: 0, kind: crate::queue::KindHash([0; 5]) },
-    };
+    let (stored, ticket) = ticket_of(id, record);
     let mut call = broker.library.call_ro("show", &keys.records());
     call.arg(&ticket.to_bytes()[..]);
     broker.stamp(&mut call);
@@ -96,6 +91,16 @@ pub(super) async fn show(
     let state = *state.ok_or_else(|| Error::corrupt("Redis answered a state nobody knows"))?;
     let (trail, kept) = (reply::bytes(trail)?, reply::bytes(kept)?);
     Ok(Some(view(state, reply::time(&time)?, stored, &trail, &kept)))
+}
+
+/// A record with its ticket. What does not decode has none of its own: it is looked for as pending.
+pub(super) fn ticket_of(id: TaskId, record: Vec<u8>) -> (Stored, Ticket) {
+    let stored = Stored::found(id, Some(record), None);
+    let ticket = match stored.header() {
+        Ok(header) => Ticket::of(id, &header),
+        Err(_) => Ticket { id, priority: 0, class: 0, kind: crate::queue::KindHash([0; 5]) },
+    };
+    (stored, ticket)
 }
 
 fn view(

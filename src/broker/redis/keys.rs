@@ -55,6 +55,11 @@ pub(super) const QUEUE_KEYS: &[Key] = &[
     key("x", Type::SortedSet, "ticket -> since when it is archived"),
     key("b:*", Type::Hash, "batch id -> when it came, one key an hour; two hours"),
     key("d", Type::SortedSet, "id of a task with a key of its own -> until when it is remembered"),
+    key(
+        "cn",
+        Type::Set,
+        "ids that are cancelled: running ones, and pending ones still in their line",
+    ),
     key("or", Type::Set, "ids whose records must not stay, until the next enqueue"),
     key("st", Type::Hash, "counters: completed, failed, junk; tick and guard of the sweepers"),
     key("cfg", Type::Hash, "v: format; max: most tasks that are not ended; pause"),
@@ -68,18 +73,24 @@ pub(super) const QUEUE_KEYS: &[Key] = &[
     key("ready", Type::Channel, "something may be claimed, and somebody was idle"),
     key("due", Type::Channel, "something is due earlier than before"),
     key("settled", Type::Channel, "a task ended"),
+    key("ordered", Type::Channel, "a task that runs is cancelled"),
 ];
 
 /// The keys of a namespace: `oncue:{namespace}:` and this.
 pub(super) const NAMESPACE_KEYS: &[Key] = &[
     key("queues", Type::Set, "the names of all queues; written before a queue's first task"),
     key("keys", Type::Hash, "id of a sealing key -> its check value"),
+    key("workers", Type::SortedSet, "worker that is there -> until when without another beat"),
+    key("w:*", Type::Text, "what a worker says of itself, as JSON; as long as it is there"),
+    key("wo:*", Type::Hash, "what a worker was told -> how often; as long as it is there"),
+    key("never", Type::Text, "as for queues"),
+    key("signals", Type::Channel, "a worker was told something"),
 ];
 
 /// Names that later versions use, so that none of ours takes them.
 #[cfg(test)]
 pub(super) const RESERVED: &[&str] =
-    &["ov", "cn", "u:*", "g:*", "n", "gh", "wd:*", "o", "rl:*", "hw", "ix:*", "ev", "jb", "cr"];
+    &["ov", "u:*", "g:*", "n", "gh", "wd:*", "o", "rl:*", "hw", "ix:*", "ev", "jb", "cr"];
 
 /// The keys of one queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

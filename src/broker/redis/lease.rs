@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dequeue::{claims, tickets_of};
+use super::operate::report;
 use super::{Inner, ms, reply};
-use crate::broker::{Advanced, Beat, Beaten, Cause, Claim, Session, SessionId, Sweep, Wake};
+use crate::broker::{
+    Advanced, Beat, Beaten, Cause, Claim, Orders, Session, SessionId, Sweep, Wake,
+};
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
 use crate::task::TaskId;
@@ -36,7 +39,7 @@ pub(super) async fn retire(
     Ok(count as usize)
 }
 
-/// Extends leases, queue by queue.
+/// Extends leases, queue by queue, and says that the worker is there.
 pub(super) async fn beat(broker: Arc<Inner>, beat: Beat) -> Result<Beaten> {
     let mut queues: HashMap<QueueName, Vec<SessionId>> = HashMap::new();
     for session in &beat.sessions {
@@ -49,10 +52,17 @@ pub(super) async fn beat(broker: Arc<Inner>, beat: Beat) -> Result<Beaten> {
             (queue, sessions, answer)
         }
     });
+    let told = async {
+        match &beat.presence {
+            Some(presence) => report(&broker, presence).await,
+            None => Ok(Orders::default()),
+        }
+    };
+    let (answers, told) = futures::join!(futures::future::join_all(calls), told);
     // One queue that cannot be extended does not take the sessions at others with it.
     let (mut lost, mut unsure, mut fault) = (HashSet::new(), HashSet::new(), None);
     let mut extended = false;
-    for (queue, sessions, answer) in futures::future::join_all(calls).await {
+    for (queue, sessions, answer) in answers {
         match answer {
             Ok(gone) => {
                 extended = true;
@@ -68,11 +78,16 @@ pub(super) async fn beat(broker: Arc<Inner>, beat: Beat) -> Result<Beaten> {
     if let Some(error) = fault.filter(|_| !extended) {
         return Err(error);
     }
+    // Leases are what a beat is for; of orders the next one hears.
+    let orders = told.unwrap_or_else(|error| {
+        tracing::warn!(%error, "this worker cannot be seen or reached by operators");
+        Orders::default()
+    });
     let named = |among: HashSet<SessionId>| {
         let ids = beat.sessions.iter().map(|session| session.id);
         ids.filter(|id| among.contains(id)).collect()
     };
-    Ok(Beaten { lost: named(lost), unsure: named(unsure), ..Beaten::default() })
+    Ok(Beaten { lost: named(lost), unsure: named(unsure), orders })
 }
 
 async fn beat_queue(

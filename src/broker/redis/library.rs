@@ -16,7 +16,7 @@ use crate::error::Error;
 /// Of what the functions take and answer. Raised whenever that changes.
 pub(super) const VERSION: u32 = 1;
 
-const PARTS: [(&str, &str); 11] = [
+const PARTS: [(&str, &str); 16] = [
     ("prelude", include_str!("lua/prelude.lua")),
     ("enqueue", include_str!("lua/enqueue.lua")),
     ("dequeue", include_str!("lua/dequeue.lua")),
@@ -28,6 +28,11 @@ const PARTS: [(&str, &str); 11] = [
     ("show", include_str!("lua/show.lua")),
     ("stats", include_str!("lua/stats.lua")),
     ("list", include_str!("lua/list.lua")),
+    ("cancel", include_str!("lua/cancel.lua")),
+    ("configure", include_str!("lua/configure.lua")),
+    ("report", include_str!("lua/report.lua")),
+    ("signal", include_str!("lua/signal.lua")),
+    ("workers", include_str!("lua/workers.lua")),
 ];
 const ARM: &str = include_str!("lua/arm.lua");
 const PROBE: &str = include_str!("lua/probe.lua");
@@ -88,22 +93,22 @@ impl Library {
         format!("{}{verb}", self.prefix)
     }
 
-    /// A call of a function on the keys of a queue.
-    pub(super) fn call(&self, verb: &str, records: &str) -> Cmd {
-        self.call_by("FCALL", verb, records)
+    /// A call of a function on the keys of a queue, or of the namespace, by the one its name is given of.
+    pub(super) fn call(&self, verb: &str, key: &str) -> Cmd {
+        self.call_by("FCALL", verb, key)
     }
 
     /// The same for a function that only reads.
-    pub(super) fn call_ro(&self, verb: &str, records: &str) -> Cmd {
-        self.call_by("FCALL_RO", verb, records)
+    pub(super) fn call_ro(&self, verb: &str, key: &str) -> Cmd {
+        self.call_by("FCALL_RO", verb, key)
     }
 
-    fn call_by(&self, command: &str, verb: &str, records: &str) -> Cmd {
+    fn call_by(&self, command: &str, verb: &str, key: &str) -> Cmd {
         let mut cmd = Cmd::new();
         cmd.arg(command).arg(self.function(verb));
-        match (self.is_split, records.strip_suffix('t')) {
-            (true, Some(prefix)) => cmd.arg(2).arg(records).arg(format!("{prefix}never")),
-            _ => cmd.arg(1).arg(records),
+        match (self.is_split, key.rfind(':')) {
+            (true, Some(end)) => cmd.arg(2).arg(key).arg(format!("{}never", &key[..=end])),
+            _ => cmd.arg(1).arg(key),
         };
         cmd
     }

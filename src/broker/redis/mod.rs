@@ -24,6 +24,7 @@ mod keys;
 mod lease;
 mod library;
 mod link;
+mod operate;
 mod options;
 mod reply;
 mod sentinel;
@@ -53,8 +54,9 @@ use self::library::Library;
 use self::wake::Interest;
 use super::marks::Marks;
 use super::{
-    Advanced, Ask, Batch, Beat, Beaten, Broker, Claim, Enqueued, Inspect, Listing, Page,
-    QueueStats, Reply, Session, Settled, Settlement, Sweep, TaskView, Usage, Wake, check,
+    Advanced, Ask, Batch, Beat, Beaten, Broker, Cancelled, Claim, Enqueued, Inspect, Listing,
+    Operate, Page, Present, QueueStats, Reply, Session, Setting, Settled, Settlement, Signal,
+    Sweep, TaskView, Usage, Wake, WorkerId, check,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -290,7 +292,7 @@ impl Broker for RedisBroker {
     }
 
     fn beat(&self, beat: Beat) -> Reply<Beaten> {
-        if beat.sessions.is_empty() {
+        if beat.sessions.is_empty() && beat.presence.is_none() {
             return ready(Ok(Beaten::default()));
         }
         self.0.beats.run(lease::beat(self.0.clone(), beat))
@@ -301,6 +303,24 @@ impl Broker for RedisBroker {
             self.0.interest.want_ends(&self.0.beats.link);
         }
         wake::wait(&self.0.marks, wake, seen)
+    }
+}
+
+impl Operate for RedisBroker {
+    fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
+        self.call(move |broker| operate::cancel(broker, queue, id))
+    }
+
+    fn set(&self, queue: QueueName, setting: Setting) -> Reply<()> {
+        self.call(move |broker| operate::set(broker, queue, setting))
+    }
+
+    fn workers(&self) -> Reply<Vec<Present>> {
+        self.call(operate::workers)
+    }
+
+    fn signal(&self, worker: WorkerId, signal: Signal) -> Reply<bool> {
+        self.call(move |broker| operate::signal(broker, worker, signal))
     }
 }
 

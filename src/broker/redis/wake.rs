@@ -12,12 +12,16 @@ use crate::broker::marks::Marks;
 use crate::broker::{Reply, Wake};
 use crate::error::Error;
 
+/// The channel of the namespace on which workers are told that they were told something.
+pub(super) const SIGNALS: &str = "signals";
+
 /// The channel of a queue on which a wake is told.
 fn channel(wake: Wake) -> &'static str {
     match wake {
         Wake::Ready => "ready",
         Wake::Due => "due",
         Wake::Settled => "settled",
+        Wake::Ordered => "ordered",
     }
 }
 
@@ -41,6 +45,11 @@ impl Interest {
     /// Listens from now on for this wake of a queue.
     pub(super) fn follow(&self, link: &Link, keys: &QueueKeys, wake: Wake) {
         self.lock().listen(link, keys.of(channel(wake)));
+    }
+
+    /// Listens from now on on a channel of the namespace.
+    pub(super) fn follow_channel(&self, link: &Link, channel: String) {
+        self.lock().listen(link, channel);
     }
 
     /// Somebody may wait for the end of a task of this queue.
@@ -82,8 +91,11 @@ pub(super) fn hear(marks: &Marks, event: &LinkEvent) {
         LinkEvent::Up | LinkEvent::Subscribed => marks.bump_all(),
         LinkEvent::Down => {}
         LinkEvent::Message { channel: name, .. } => {
-            let all = [Wake::Ready, Wake::Due, Wake::Settled];
-            let suffix = name.rsplit(':').next();
+            let all = [Wake::Ready, Wake::Due, Wake::Settled, Wake::Ordered];
+            let suffix = name.rsplit(':').next().map(|name| match name {
+                SIGNALS => channel(Wake::Ordered),
+                name => name,
+            });
             marks.bump(all.map(|wake| suffix == Some(channel(wake))));
         }
     }

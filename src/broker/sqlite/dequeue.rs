@@ -8,10 +8,15 @@ use super::txn::Txn;
 use crate::broker::{Ask, Cause, Claim};
 use crate::state::State;
 
+pub(super) const PAUSED: &str = "SELECT paused FROM oncue_queue WHERE row = ?1";
+
 /// Claims tasks. Outside a transaction it answers only if there is nothing to claim and to open.
 pub(super) fn dequeue(tx: &mut Txn<'_>, ask: &Ask) -> Step<Option<Vec<Claim>>> {
     let Some(session) = session::enter(tx, &ask.session, ask.lease)? else { return Ok(None) };
     let queue = tx.queue_or_new(&ask.session.queue)?;
+    if tx.conn.prepare_cached(PAUSED)?.query_row([queue], |row| row.get(0))? {
+        return Ok(Some(Vec::new()));
+    }
     if !tx.is_writing() {
         return Ok(line::is_empty(tx, queue, ask)?.then(Vec::new));
     }

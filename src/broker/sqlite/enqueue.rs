@@ -1,5 +1,7 @@
 //! Enqueue: a batch, all of it or nothing.
 
+use std::collections::HashSet;
+
 use rusqlite::params;
 
 use super::fault::Step;
@@ -25,6 +27,11 @@ pub(super) const FORGET: &str = "DELETE FROM oncue_batch WHERE until <= ?1
 const ANY_REMEMBERED: &str = "SELECT EXISTS (SELECT 1 FROM oncue_remembered)";
 pub(super) const REMEMBERED: &str =
     "SELECT EXISTS (SELECT 1 FROM oncue_remembered WHERE queue = ?1 AND id = ?2 AND until > ?3)";
+pub(super) const LIMIT: &str = "SELECT most FROM oncue_queue WHERE row = ?1";
+const LIVE: &str = "SELECT n0 + n1 + n2 + n3 + n6 + n7 FROM oncue_queue WHERE row = ?1";
+pub(super) const KNOWN: &str =
+    "SELECT EXISTS (SELECT 1 FROM oncue_task WHERE queue = ?1 AND id = ?2)
+    OR EXISTS (SELECT 1 FROM oncue_remembered WHERE queue = ?1 AND id = ?2 AND until > ?3)";
 const TASK: &str = "INSERT INTO oncue_task
     (row, queue, id, kind, class, lane, state, place, marks, since, at)
     VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (queue, id) DO NOTHING";
@@ -46,14 +53,43 @@ pub(super) fn enqueue(tx: &mut Txn<'_>, batch: &Batch) -> Step<Option<Vec<Enqueu
     if seen && !mutant!(tx, ForgetBatch) {
         return Ok(Some(vec![Enqueued::Existing; batch.tasks.len()]));
     }
+    let queue = tx.queue_or_new(&batch.queue)?;
+    let limit: Option<i64> = conn.prepare_cached(LIMIT)?.query_row([queue], |row| row.get(0))?;
+    if let Some(limit) = limit
+        && let created = new(tx, queue, batch)?
+        && created > 0
+        && live(tx, queue)? + created > limit
+    {
+        return Err(
+            Error::full(format!("queue {} is at its limit of {limit} tasks", batch.queue)).into()
+        );
+    }
     conn.prepare_cached(FORGET)?.execute([ms(now), FORGOTTEN_PER_BATCH])?;
     conn.prepare_cached(SEE)?.execute(params![batch.id.0, ms(now.plus(BATCH_MEMORY))])?;
-    store(tx, batch).map(Some)
+    store(tx, batch, queue).map(Some)
 }
 
-fn store(tx: &mut Txn<'_>, batch: &Batch) -> Step<Vec<Enqueued>> {
+/// How many tasks of a queue have not ended.
+fn live(tx: &Txn<'_>, queue: i64) -> Step<i64> {
+    let stored: i64 = tx.conn.prepare_cached(LIVE)?.query_row([queue], |row| row.get(0))?;
+    Ok(stored + tx.live_change(queue))
+}
+
+/// How many tasks of a batch are neither there nor remembered.
+fn new(tx: &Txn<'_>, queue: i64, batch: &Batch) -> Step<i64> {
+    let mut known = tx.conn.prepare_cached(KNOWN)?;
+    let mut ids = HashSet::new();
+    for NewTask { envelope, .. } in batch.tasks.iter() {
+        let id = envelope.id();
+        if !known.query_row(params![queue, id.as_bytes(), ms(tx.now())], |row| row.get(0))? {
+            ids.insert(id);
+        }
+    }
+    Ok(super::task::count(ids.len()))
+}
+
+fn store(tx: &mut Txn<'_>, batch: &Batch, queue: i64) -> Step<Vec<Enqueued>> {
     let (conn, now) = (tx.conn, tx.now());
-    let queue = tx.queue_or_new(&batch.queue)?;
     let any_remembered: bool =
         conn.prepare_cached(ANY_REMEMBERED)?.query_row([], |row| row.get(0))?;
     let mut remembered = conn.prepare_cached(REMEMBERED)?;

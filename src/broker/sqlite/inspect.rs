@@ -18,7 +18,8 @@ use crate::task::{TaskId, Trail};
 const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const QUEUE: &str = "SELECT row FROM oncue_queue WHERE name = ?1";
-const STATS: &str = "SELECT row, name, completed, failed, n0, n1, n2, n3, n4, n5, n6, n7
+const STATS: &str =
+    "SELECT row, name, completed, failed, n0, n1, n2, n3, n4, n5, n6, n7, paused, most
     FROM oncue_queue ORDER BY name";
 const KEY_READ: &str = "SELECT proof FROM oncue_key WHERE id = ?1";
 const KEY_WRITE: &str = "INSERT INTO oncue_key (id, proof) VALUES (?1, ?2)";
@@ -37,6 +38,9 @@ pub(super) fn stats(conn: &Connection) -> Step<Vec<QueueStats>> {
         for (at, count) in stats.counts.iter_mut().enumerate() {
             *count = number(row, 4 + at)?;
         }
+        stats.paused = row.get(12)?;
+        let limit: Option<i64> = row.get(13)?;
+        stats.limit = limit.and_then(|limit| u64::try_from(limit).ok());
         if stats.count(State::Pending) > 0 {
             stats.oldest = line::oldest(conn, row.get(0)?)?.map(time);
         }

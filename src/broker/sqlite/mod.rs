@@ -13,9 +13,11 @@ mod forget;
 mod inspect;
 mod line;
 mod open;
+mod operate;
 mod options;
 mod place;
 mod precedence;
+mod presence;
 mod reader;
 mod reclaim;
 mod retire;
@@ -40,8 +42,9 @@ pub use options::{Durability, Location, Options};
 use super::check;
 use super::marks::Marks;
 use super::{
-    Advanced, Ask, Batch, Beat, Beaten, Broker, Claim, Enqueued, Inspect, Listing, Page,
-    QueueStats, Reply, Session, Settled, Settlement, Sweep, TaskView, Wake,
+    Advanced, Ask, Batch, Beat, Beaten, Broker, Cancelled, Claim, Enqueued, Inspect, Listing,
+    Operate, Page, Present, QueueStats, Reply, Session, Setting, Settled, Settlement, Signal,
+    Sweep, TaskView, Wake, WorkerId,
 };
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -247,10 +250,10 @@ impl Broker for SqliteBroker {
     }
 
     fn beat(&self, beat: Beat) -> Reply<Beaten> {
-        if beat.sessions.is_empty() {
+        if beat.sessions.is_empty() && beat.presence.is_none() {
             return ready(Ok(Beaten::default()));
         }
-        self.0.beats.call(Haste::Soft, move |tx| session::beat(tx, &beat))
+        self.0.beats.call(Haste::Soft, move |tx| presence::beat(tx, &beat))
     }
 
     fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
@@ -279,6 +282,25 @@ impl Inspect for SqliteBroker {
 
     fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()> {
         self.0.writer.call(Haste::Look, move |tx| inspect::check_keys(tx, &checks))
+    }
+}
+
+impl Operate for SqliteBroker {
+    fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
+        self.0.writer.call(Haste::Hard, move |tx| operate::cancel(tx, &queue, id))
+    }
+
+    fn set(&self, queue: QueueName, setting: Setting) -> Reply<()> {
+        self.0.writer.call(Haste::Hard, move |tx| operate::set(tx, &queue, setting))
+    }
+
+    fn workers(&self) -> Reply<Vec<Present>> {
+        let clock = self.0.options.clock.clone();
+        self.read(move |conn| presence::workers(conn, clock.now()))
+    }
+
+    fn signal(&self, worker: WorkerId, signal: Signal) -> Reply<bool> {
+        self.0.writer.call(Haste::Hard, move |tx| presence::signal(tx, worker, &signal))
     }
 }
 

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, params};
 use super::fault::Step;
 use super::task::{ms, time};
 use super::txn::{Txn, mutant};
-use crate::broker::{Beat, Beaten, Session};
+use crate::broker::{Beat, Session, SessionId};
 use crate::clock::Timestamp;
 use crate::error::Error;
 
@@ -138,8 +138,8 @@ impl Known {
     }
 }
 
-/// A sign of life. It may bring back what expired, as long as nobody killed it.
-pub(super) fn beat(tx: &mut Txn<'_>, beat: &Beat) -> Step<Option<Beaten>> {
+/// A sign of life. It may bring back what expired, as long as nobody killed it. Answers which are gone.
+pub(super) fn beat(tx: &mut Txn<'_>, beat: &Beat) -> Step<Vec<SessionId>> {
     let expires = tx.now().plus(beat.lease);
     let mut lost = Vec::new();
     for session in &beat.sessions {
@@ -153,5 +153,5 @@ pub(super) fn beat(tx: &mut Txn<'_>, beat: &Beat) -> Step<Option<Beaten>> {
             _ => lost.push(session.id),
         }
     }
-    Ok(Some(Beaten::lost(lost)))
+    Ok(lost)
 }

@@ -6,7 +6,7 @@ use super::fault::Step;
 use super::line::lane_number;
 use super::place::Place;
 use super::session;
-use super::task::{Going, RESULT, TRAIL, go, ms};
+use super::task::{CANCELLED, Going, RESULT, TRAIL, go, ms};
 use super::txn::{Txn, mutant};
 use crate::broker::check::Entry;
 use crate::broker::{Lane, Order, Session, Settled, Settlement, Wake};
@@ -89,6 +89,8 @@ impl Held {
 
     fn settle(mut self, tx: &mut Txn<'_>, entry: &Entry) -> Step<()> {
         let Settlement { order, .. } = &entry.settlement;
+        let is_cancelled = self.marks & CANCELLED != 0;
+        self.marks &= !CANCELLED;
         self.count(tx, order);
         if order.leads_to().is_none() {
             let Self { row, queue, id, marks, .. } = self;
@@ -104,6 +106,13 @@ impl Held {
             && !mutant!(tx, LoseResult)
         {
             self.write_result(tx, *attempt, sealed)?;
+        }
+        let goes_on =
+            matches!(order, Order::Retry { .. } | Order::Snooze { .. } | Order::Release { .. });
+        let instead = Order::Archive { reason: Reason::Cancelled };
+        let order = if is_cancelled && goes_on { &instead } else { order };
+        if is_cancelled {
+            tx.wake(Wake::Settled);
         }
         match self.leads_to(tx, order) {
             Some(to) => self.go_on(tx, &to),

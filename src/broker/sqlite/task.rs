@@ -19,6 +19,8 @@ pub(super) const REMEMBER: i64 = 1;
 pub(super) const TRAIL: i64 = 2;
 /// Marks: it has a row in `oncue_result`.
 pub(super) const RESULT: i64 = 4;
+/// Marks: it is cancelled while it runs. The highest: an index finds it by that.
+pub(super) const CANCELLED: i64 = 8;
 
 // Two reads by row: as a join SQLite would plan it anew for every task.
 pub(super) const TASK: &str =

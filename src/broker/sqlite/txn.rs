@@ -149,6 +149,13 @@ impl<'c> Txn<'c> {
         self.tallies.entry(queue).or_default()
     }
 
+    /// How this transaction changed the number of tasks of a queue that have not ended.
+    pub(super) fn live_change(&self, queue: i64) -> i64 {
+        let ended = [State::Completed, State::Archived].map(|state| usize::from(state.code()));
+        let counts = self.tallies.get(&queue).into_iter().flat_map(|tally| tally.counts.iter());
+        counts.enumerate().filter(|(state, _)| !ended.contains(state)).map(|(_, count)| count).sum()
+    }
+
     /// A number larger than all before it, by which rows are named and lines ordered.
     pub(super) fn next(&mut self) -> Step<i64> {
         let next = match self.next {

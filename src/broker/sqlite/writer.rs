@@ -31,6 +31,8 @@ const GROUP_HOLD: Duration = Duration::from_millis(50);
 /// Longest wait for the database to close.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
+const ORDERS: &str = "SELECT value FROM oncue_meta WHERE name = 'orders'";
+
 /// How a command is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Haste {
@@ -184,12 +186,16 @@ impl Writer {
         std::thread::Builder::new()
             .name(thread.to_owned())
             .spawn(move || {
-                Running { writer: self, version, synchronous: None }.serve(messages);
+                Running { writer: self, version, orders: 0, synchronous: None }.serve(messages);
                 drop(open);
             })
             .map_err(|error| Error::system("no thread for the SQLite writer").because(error))?;
         Ok(Mailbox(sender))
     }
+}
+
+fn orders(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.prepare_cached(ORDERS)?.query_row([], |row| row.get(0))
 }
 
 fn data_version(conn: &Connection) -> rusqlite::Result<i64> {
@@ -198,6 +204,8 @@ fn data_version(conn: &Connection) -> rusqlite::Result<i64> {
 
 struct Running {
     writer: Writer,
+    /// How many orders there were when last looked.
+    orders: i64,
     /// `PRAGMA data_version` as last seen: changed by the commits of others only.
     version: i64,
     /// Whether commits sync; unknown at first.
@@ -367,7 +375,10 @@ impl Running {
         if version != self.version {
             self.version = version;
             if let Some(marks) = &self.writer.marks {
-                marks.bump_all();
+                marks.bump([true; 3]);
+                let orders = orders(&self.writer.conn)?;
+                marks.bump([false, false, false, orders != self.orders]);
+                self.orders = orders;
             }
         }
         Ok(())

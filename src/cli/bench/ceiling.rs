@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures::future::try_join_all;
 use oncue::Result;
 use oncue::broker::{
-    Ask, BATCH_TASKS_MAX, Batch, BatchId, Inspect, Lane, NewTask, Order, Session, Settlement,
+    Ask, BATCH_TASKS_MAX, Batch, BatchId, Lane, NewTask, Operate, Order, Session, Settlement,
 };
 use oncue::envelope::Header;
 use oncue::queue::{Kind, QueueName};
@@ -22,7 +22,7 @@ const LEASE: std::time::Duration = std::time::Duration::from_secs(600);
 const KIND: &str = "bench:raw";
 
 /// Enqueues, claims and settles this many tasks; answers tasks a second of claiming and settling.
-pub(super) async fn drain(broker: &Arc<dyn Inspect>, tasks: u64, payload: usize) -> Result<f64> {
+pub(super) async fn drain(broker: &Arc<dyn Operate>, tasks: u64, payload: usize) -> Result<f64> {
     let (queue, kind) = (QueueName::parse(RAW_QUEUE)?, Kind::parse(KIND)?);
     let sealer = Sealer::new(Keyring::generate()?, "bench")?;
     let mut left = tasks as usize;
@@ -45,7 +45,7 @@ pub(super) async fn drain(broker: &Arc<dyn Inspect>, tasks: u64, payload: usize)
 }
 
 /// One session, until there is nothing more.
-async fn empty(broker: &Arc<dyn Inspect>, queue: &QueueName, kind: &Kind) -> Result<u64> {
+async fn empty(broker: &Arc<dyn Operate>, queue: &QueueName, kind: &Kind) -> Result<u64> {
     let session = Session::fresh(queue.clone());
     let mut drained = 0;
     loop {

@@ -1,5 +1,6 @@
-//! `oncue task`: lists, shows and enqueues tasks. It runs none.
+//! `oncue task`: lists, shows, cancels and enqueues tasks. It runs none.
 
+mod cancel;
 mod enqueue;
 mod list;
 mod show;
@@ -18,6 +19,8 @@ pub(super) enum Task {
     List(list::Args),
     /// Show one task
     Show(show::Args),
+    /// Cancel a task: one that waits is archived, one that runs is told to stop
+    Cancel(cancel::Args),
     /// Enqueue a task with a payload in JSON
     ///
     /// Makes the database, and a key beside it, if they are not there. Options that are
@@ -31,6 +34,7 @@ pub(super) async fn run(command: Task, target: &Target, output: Output) -> Resul
     match command {
         Task::List(args) => list::run(args, target, output).await,
         Task::Show(args) => show::run(args, target, output).await,
+        Task::Cancel(args) => cancel::run(args, target, output).await,
         Task::Enqueue(args) => enqueue::run(args, target, output).await,
     }
 }

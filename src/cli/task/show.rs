@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use data_encoding::BASE64;
-use oncue::broker::{Inspect, TaskView};
+use oncue::broker::{Operate, TaskView};
 use oncue::codec::Codec;
 use oncue::seal::{Purpose, Seat};
 use oncue::{Client, Error, Result, TaskId};
@@ -39,7 +39,11 @@ pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<(
     output.print(&Shown { queue, clear: Clear::of(&view), limits: Limits::of(&view), revealed })
 }
 
-async fn find(broker: &dyn Inspect, queue: Option<&str>, id: TaskId) -> Result<(String, TaskView)> {
+pub(super) async fn find(
+    broker: &dyn Operate,
+    queue: Option<&str>,
+    id: TaskId,
+) -> Result<(String, TaskView)> {
     let queues = match queue {
         Some(name) => vec![target::queue(broker, name).await?],
         None => broker.stats().await?,

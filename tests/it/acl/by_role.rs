@@ -17,6 +17,7 @@ pub struct ByRole {
     worker: RedisBroker,
     scheduler: RedisBroker,
     viewer: RedisBroker,
+    operator: RedisBroker,
     calls: AtomicUsize,
 }
 
@@ -28,6 +29,7 @@ impl ByRole {
             worker: open(Role::Worker),
             scheduler: open(Role::Scheduler),
             viewer: open(Role::Viewer),
+            operator: open(Role::Operator),
             calls: AtomicUsize::new(0),
         }
     }
@@ -82,6 +84,24 @@ impl Broker for ByRole {
             Wake::Settled => self.producer.wait(wake, seen),
             _ => self.worker.wait(wake, seen),
         }
+    }
+}
+
+impl Operate for ByRole {
+    fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
+        self.operator.cancel(queue, id)
+    }
+
+    fn set(&self, queue: QueueName, setting: Setting) -> Reply<()> {
+        self.operator.set(queue, setting)
+    }
+
+    fn workers(&self) -> Reply<Vec<Present>> {
+        self.turn(&self.viewer, &self.operator).workers()
+    }
+
+    fn signal(&self, worker: WorkerId, signal: Signal) -> Reply<bool> {
+        self.operator.signal(worker, signal)
     }
 }
 

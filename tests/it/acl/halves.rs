@@ -304,7 +304,7 @@ fn beat() {
             stage.bench.take(&sessions[1], 1);
             stage.bench.retire(&sessions[1], &[]);
             stage.bench.pass(SECOND);
-            let beat = Beat { sessions, lease: LEASE };
+            let beat = Beat { sessions, lease: LEASE, presence: None };
             call(move |broker| broker.beat(beat.clone()))
         }],
     );

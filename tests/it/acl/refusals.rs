@@ -99,7 +99,8 @@ fn no_role_does_the_work_of_another() {
         assert_eq!(digest(), before, "{what} changed something");
     };
     let settlement = || vec![oncue::broker::Settlement::new(claims[0].ticket, complete())];
-    let beat = oncue::broker::Beat { sessions: vec![session.clone()], lease: LEASE };
+    let beat =
+        oncue::broker::Beat { sessions: vec![session.clone()], lease: LEASE, presence: None };
     for (who, broker) in [("producer", producer), ("viewer", viewer)] {
         denied(
             &format!("settle by a {who}"),

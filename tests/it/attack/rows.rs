@@ -4,7 +4,7 @@ use std::path::Path;
 
 use oncue::Lane;
 use oncue::broker::sqlite::{Options, SqliteBroker};
-use oncue::broker::{Inspect, Page};
+use oncue::broker::{Operate, Page};
 use oncue::queue::QueueName;
 use oncue::state::State;
 
@@ -116,7 +116,7 @@ fn damage_does_not_stop_the_recovery_of_the_rest() {
         let path = folder.path().join("a.db");
         let bench = Bench::new(&|clock| {
             let options = Options::file(&path).clock(clock);
-            let broker: Arc<dyn Inspect> = Arc::new(SqliteBroker::open(options).expect("opens"));
+            let broker: Arc<dyn Operate> = Arc::new(SqliteBroker::open(options).expect("opens"));
             Opened { broker, guard: None }
         });
         bench.warm_up_sweeps();

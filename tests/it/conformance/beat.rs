@@ -12,7 +12,7 @@ fn a_lease_reaches_as_far_as_the_last_beat_says() {
     bench.put(tasks(2));
     let session = bench.session();
     bench.take(&session, 1);
-    let far = Beat { sessions: vec![session.clone()], lease: LEASE * 10 };
+    let far = Beat { sessions: vec![session.clone()], lease: LEASE * 10, presence: None };
     assert_eq!(run(bench.broker.beat(far)).expect("beat"), Beaten::default());
     bench.warm_up_sweeps();
     assert_eq!(ids(&bench.take_over().1), []);

@@ -5,6 +5,7 @@ mod beat;
 mod dequeue;
 mod enqueue;
 mod inspect;
+mod operate;
 mod reclaim;
 mod retire;
 mod settle;

@@ -26,6 +26,8 @@ pub struct Book {
     failed: u64,
     pub tick: Option<Timestamp>,
     pub guarded: Timestamp,
+    pub paused: bool,
+    pub limit: Option<u64>,
 }
 
 pub struct Row {
@@ -42,6 +44,8 @@ pub struct Row {
     pub since: (Timestamp, Timestamp),
     pub completed: Option<Timestamp>,
     pub place: Place,
+    /// Cancelled while it runs.
+    pub doomed: bool,
 }
 
 pub enum Place {
@@ -67,6 +71,8 @@ impl Book {
             failed: 0,
             tick: None,
             guarded: Timestamp(0),
+            paused: false,
+            limit: None,
         }
     }
 
@@ -85,15 +91,25 @@ impl Book {
         if seen && !faulty!(self, ForgetBatch) {
             return Ok(vec![Enqueued::Existing; batch.tasks.len()]);
         }
+        let created = batch.tasks.iter().filter(|task| !self.is_known(task.envelope.id())).count();
+        let ended = |row: &&Row| !state_of(&row.place).is_terminal();
+        let live = self.tasks.values().filter(ended).count();
+        if created > 0 && self.limit.is_some_and(|limit| (live + created) as u64 > limit) {
+            return Err(Error::full(format!("at its limit of {:?}", self.limit)));
+        }
         self.batches.insert(batch.id.0, self.now);
         Ok(batch.tasks.iter().map(|task| self.store(task)).collect())
     }
 
-    fn store(&mut self, task: &NewTask) -> Enqueued {
-        let (id, header) = (task.envelope.id(), task.envelope.header());
+    fn is_known(&self, id: TaskId) -> bool {
         let mut memory = self.remembered.get(&id).into_iter();
         let remembered = memory.any(|(_, gone)| self.now < gone.plus(KEY_MEMORY));
-        if self.tasks.contains_key(&id) || remembered && !faulty!(self, ForgetKey) {
+        self.tasks.contains_key(&id) || remembered && !faulty!(self, ForgetKey)
+    }
+
+    fn store(&mut self, task: &NewTask) -> Enqueued {
+        let (id, header) = (task.envelope.id(), task.envelope.header());
+        if self.is_known(id) {
             return Enqueued::Existing;
         }
         let due = match task.due {
@@ -114,6 +130,7 @@ impl Book {
             since: (self.now, self.now),
             completed: None,
             place,
+            doomed: false,
         };
         self.tasks.insert(id, row);
         Enqueued::Created
@@ -132,6 +149,9 @@ impl Book {
             row.place = Place::Pending;
             row.released = true;
             row.since.1 = now;
+        }
+        if self.tasks.get(&id).is_some_and(|row| row.doomed) {
+            self.doom(id);
         }
     }
 
@@ -155,6 +175,7 @@ impl Book {
         if let Some(trail) = settlement.trail.as_ref().filter(|_| !faulty!(self, LoseTrail)) {
             row.trail = trail.clone();
         }
+        let doomed = row.doomed;
         match &settlement.order {
             Order::Complete { keep, result } => {
                 let sealed = |(attempt, sealed): &(u32, oncue::seal::Sealed)| Kept {
@@ -184,8 +205,35 @@ impl Book {
         }
         if settlement.order.leads_to().is_none() {
             self.forget(id);
+        } else if doomed {
+            self.doom(id);
         }
         Settled::Done
+    }
+
+    /// A task that is not to run again and would is archived instead.
+    pub fn doom(&mut self, id: TaskId) {
+        let now = self.now;
+        if let Some(row) = self.tasks.get_mut(&id)
+            && !state_of(&row.place).is_terminal()
+        {
+            row.place = Place::Archived(Reason::Cancelled, now);
+        }
+    }
+
+    pub fn cancel(&mut self, id: TaskId) -> Cancelled {
+        let Some(row) = self.tasks.get_mut(&id) else { return Cancelled::Missing };
+        match row.place {
+            Place::Completed { .. } | Place::Archived(..) => Cancelled::Ended,
+            Place::Active(_) => {
+                row.doomed = true;
+                Cancelled::Asked
+            }
+            _ => {
+                self.doom(id);
+                Cancelled::Archived
+            }
+        }
     }
 
     /// A task is gone; only the id of one with a key of its own is remembered.
@@ -246,6 +294,7 @@ impl Book {
             stats.counts[usize::from(state_of(&row.place).code())] += 1;
         }
         (stats.completed, stats.failed) = (self.completed, self.failed);
+        (stats.paused, stats.limit) = (self.paused, self.limit);
         stats.oldest = self.oldest().map(|(_, latest)| latest);
         stats
     }

@@ -36,6 +36,7 @@ impl Book {
     fn is_eligible(&self, row: &Row, ask: &Ask) -> bool {
         let accepted = ask.accept.iter().any(|(kind, _)| *kind == row.ticket.kind);
         matches!(row.place, Place::Pending)
+            && !self.paused
             && (row.lane == ask.lane || faulty!(self, MixLanes))
             && (accepted || faulty!(self, IgnoreAccept))
     }

@@ -65,6 +65,13 @@ impl Book {
         self.tasks.iter().filter(|(_, row)| mine(&row.place)).map(|(id, _)| *id).collect()
     }
 
+    /// What it holds and is cancelled.
+    pub fn doomed(&self, id: SessionId) -> Vec<TaskId> {
+        let mut held = self.held(id);
+        held.retain(|id| self.tasks.get(id).is_some_and(|row| row.doomed));
+        held
+    }
+
     pub fn may_claim(&self, id: SessionId) -> bool {
         match self.standing(id) {
             Standing::Live | Standing::Unknown => true,

@@ -56,7 +56,7 @@ fn verbs(bench: &Bench) -> Vec<(&'static str, Result<()>)> {
         complete(),
     );
     let inline = bench.batch([task(KINDS[0]).key("k")]);
-    let beat = Beat { sessions: vec![session.clone()], lease: LEASE };
+    let beat = Beat { sessions: vec![session.clone()], lease: LEASE, presence: None };
     vec![
         ("enqueue", run(broker.enqueue(batch)).map(drop)),
         ("enqueue inline", run(broker.enqueue(inline)).map(drop)),

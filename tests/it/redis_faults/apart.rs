@@ -16,14 +16,14 @@ fn a_queue_that_cannot_be_beaten_takes_no_session_at_another_with_it() {
     bench.take(&stuck, 1);
     let key = String::from_utf8(plot.key("cfg")).expect("text").replace("/default}", "/other}");
     site.server.cli(&["HSET", &key, "v", "99"]);
-    let both = Beat { sessions: vec![sound.clone(), stuck.clone()], lease: LEASE };
+    let both = Beat { sessions: vec![sound.clone(), stuck.clone()], lease: LEASE, presence: None };
     for _ in 0..4 {
         bench.pass(LEASE - SECOND);
         let beaten = run(bench.broker.beat(both.clone())).expect("one of them is beaten");
         assert_eq!((beaten.lost, beaten.unsure), (vec![], vec![stuck.id]));
     }
     assert_eq!(bench.take(&sound, 1).len(), 0, "its lease was extended");
-    let alone = Beat { sessions: vec![stuck], lease: LEASE };
+    let alone = Beat { sessions: vec![stuck], lease: LEASE, presence: None };
     assert!(refusal(bench.broker.beat(alone)).is_newer(), "and who is alone is told why");
 }
 

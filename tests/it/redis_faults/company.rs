@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use oncue::broker::Inspect;
+use oncue::broker::Operate;
 use oncue::broker::redis::{Options, RedisBroker};
 use oncue::event::Event;
 use oncue::seal::{Keyring, Sealer};
@@ -70,7 +70,7 @@ impl Shop {
     pub fn client_by(&self, url: &str) -> Client {
         let more = if url.contains('?') { '&' } else { '?' };
         let options = Options::parse(&format!("{url}{more}timeout={TIMEOUT}")).expect("a URL");
-        let broker: Arc<dyn Inspect> = Arc::new(RedisBroker::open(options).expect("a broker"));
+        let broker: Arc<dyn Operate> = Arc::new(RedisBroker::open(options).expect("a broker"));
         Client::new(broker, self.sealer.clone())
     }
 

@@ -71,7 +71,7 @@ fn every_order(plot: &Plot<'_>) {
     let list: Vec<_> = claims.iter().zip(orders).map(settlement).collect();
     plot.settle(&session, &list).expect("settled");
     // A beat of what is not settled; then it runs out, or is given back.
-    let beat = Beat { sessions: vec![session.clone()], lease: LEASE };
+    let beat = Beat { sessions: vec![session.clone()], lease: LEASE, presence: None };
     assert_eq!(again(|| plot.bench.broker.beat(beat.clone())).expect("beaten").lost, []);
 }
 

@@ -228,7 +228,7 @@ fn keys_of_another_type_are_told_and_cost_no_task() {
             })
             .collect();
         tolerated(&shown, run(bench.broker.settle(session.clone(), list.clone())));
-        let beat = Beat { sessions: vec![session.clone()], lease: LEASE };
+        let beat = Beat { sessions: vec![session.clone()], lease: LEASE, presence: None };
         tolerated(&shown, run(bench.broker.beat(beat)));
         tolerated(&shown, run(bench.broker.advance(bench.queue.clone(), 100)));
         let other = bench.session();

@@ -45,7 +45,7 @@ impl<'p, 's> Scene<'p, 's> {
     fn call_all(&self) {
         let (plot, bench) = (self.plot, &self.plot.bench);
         for (session, claims) in [&self.held, &self.retired] {
-            let beat = Beat { sessions: vec![session.clone()], lease: LEASE };
+            let beat = Beat { sessions: vec![session.clone()], lease: LEASE, presence: None };
             run(bench.broker.beat(beat)).expect("beaten");
             let list = vec![Settlement::new(claims[0].ticket, release())];
             fenced_or(run(bench.broker.settle(session.clone(), list)));

@@ -48,7 +48,7 @@ impl Site {
 }
 
 /// A broker that reads this clock.
-pub fn broker(url: &str, namespace: &str, clock: Arc<ManualClock>) -> Arc<dyn Inspect> {
+pub fn broker(url: &str, namespace: &str, clock: Arc<ManualClock>) -> Arc<dyn Operate> {
     let options = Options::parse(url).expect("a URL").namespace(namespace).clock(clock);
     Arc::new(RedisBroker::open(options).expect("a broker"))
 }

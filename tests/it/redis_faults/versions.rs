@@ -30,7 +30,7 @@ fn a_queue_of_a_newer_format_is_refused_by_every_verb_and_left_as_it_is() {
         }
     }
     let list = vec![Settlement::new(held[0].ticket, complete())];
-    let beat = Beat { sessions: vec![claims.clone()], lease: LEASE };
+    let beat = Beat { sessions: vec![claims.clone()], lease: LEASE, presence: None };
     assert!(refusal(bench.broker.dequeue(bench.ask(&session, 1))).is_newer());
     assert!(refusal(bench.broker.settle(claims.clone(), list)).is_newer());
     assert!(refusal(bench.broker.retire(claims.clone(), Vec::new())).is_newer());

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use oncue::broker::sqlite::{Options, SqliteBroker};
-use oncue::broker::{Inspect, TaskView};
+use oncue::broker::{Operate, TaskView};
 use oncue::event::Event;
 use oncue::outcome::Decision;
 use oncue::seal::{Keyring, Sealer};
@@ -25,12 +25,12 @@ pub fn client() -> Client {
 }
 
 /// A broker in memory that has seen no key yet.
-pub fn broker() -> Arc<dyn Inspect> {
+pub fn broker() -> Arc<dyn Operate> {
     Arc::new(SqliteBroker::open(Options::memory()).expect("a broker in memory"))
 }
 
 /// A client of this broker under a fresh key.
-pub fn client_of(broker: Arc<dyn Inspect>) -> Client {
+pub fn client_of(broker: Arc<dyn Operate>) -> Client {
     let sealer = Sealer::new(Keyring::generate().expect("keys"), "test").expect("a sealer");
     Client::new(broker, sealer)
 }

@@ -18,7 +18,7 @@ use super::proxy::Proxy;
 
 /// A broker whose replies get lost: the call takes effect, the answer is an error.
 struct Faulty {
-    inner: Arc<dyn Inspect>,
+    inner: Arc<dyn Operate>,
     /// Every n-th reply of a verb is lost; 0: none.
     lose: [AtomicUsize; 5],
     calls: AtomicUsize,
@@ -72,7 +72,7 @@ impl Faulty {
 
 impl Faulty {
     /// The broker that fails as it is told.
-    fn broker(self: &Arc<Self>) -> Arc<dyn Inspect> {
+    fn broker(self: &Arc<Self>) -> Arc<dyn Operate> {
         let hooked = || self.clone();
         let (enqueue, dequeue, settle, retire, beat) =
             (hooked(), hooked(), hooked(), hooked(), hooked());

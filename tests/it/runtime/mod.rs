@@ -6,6 +6,7 @@ mod faults;
 mod handlers;
 mod idle;
 mod lifecycle;
+mod operators;
 mod outcomes;
 #[cfg(feature = "failpoints")]
 mod panics;

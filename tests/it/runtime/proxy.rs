@@ -8,11 +8,11 @@ use oncue::queue::QueueName;
 use oncue::task::TaskId;
 
 /// What a test does in place of a verb; it may hand the call on.
-type Hook<A, T> = Box<dyn Fn(&Arc<dyn Inspect>, A) -> Reply<T> + Send + Sync>;
+type Hook<A, T> = Box<dyn Fn(&Arc<dyn Operate>, A) -> Reply<T> + Send + Sync>;
 
 /// Hands every call on, unless told otherwise.
 pub struct Proxy {
-    pub inner: Arc<dyn Inspect>,
+    pub inner: Arc<dyn Operate>,
     pub enqueue: Hook<Batch, Vec<Enqueued>>,
     pub dequeue: Hook<Ask, Vec<Claim>>,
     pub settle: Hook<(Session, Vec<Settlement>), Vec<Settled>>,
@@ -27,7 +27,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub fn of(inner: Arc<dyn Inspect>) -> Self {
+    pub fn of(inner: Arc<dyn Operate>) -> Self {
         Self {
             inner,
             enqueue: Box::new(|inner, batch| inner.enqueue(batch)),
@@ -44,7 +44,7 @@ impl Proxy {
     }
 
     /// A worker starts on it without waiting.
-    pub fn at_once(inner: Arc<dyn Inspect>) -> Self {
+    pub fn at_once(inner: Arc<dyn Operate>) -> Self {
         Self { trusting: true, ..Self::of(inner) }
     }
 }
@@ -76,6 +76,21 @@ impl Broker for Proxy {
     }
     fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
         (self.wait)(&self.inner, (wake, seen))
+    }
+}
+
+impl Operate for Proxy {
+    fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
+        self.inner.cancel(queue, id)
+    }
+    fn set(&self, queue: QueueName, setting: Setting) -> Reply<()> {
+        self.inner.set(queue, setting)
+    }
+    fn workers(&self) -> Reply<Vec<Present>> {
+        self.inner.workers()
+    }
+    fn signal(&self, worker: WorkerId, signal: Signal) -> Reply<bool> {
+        self.inner.signal(worker, signal)
     }
 }
 

@@ -59,7 +59,7 @@ fn a_record_of_another_namespace_never_reaches_a_handler() {
 fn a_process_with_other_bytes_under_the_same_id_does_not_start() {
     let (right, wrong) = (format!("active:1:{}", key('a')), format!("active:1:{}", key('b')));
     let broker = broker();
-    let start = |keys: &str, broker: &Arc<dyn oncue::broker::Inspect>| {
+    let start = |keys: &str, broker: &Arc<dyn oncue::broker::Operate>| {
         let client = Client::new(broker.clone(), sealer(keys, "default"));
         oncue::block_on(client.worker().handle(echo).start()).map(drop)
     };

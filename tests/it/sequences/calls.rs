@@ -255,7 +255,7 @@ impl Run {
             (chosen && !self.book(|book| closed(book, session.id))).then(|| session.clone())
         };
         let sessions: Vec<_> = self.sessions.iter().enumerate().filter_map(named).collect();
-        let beat = Beat { sessions, lease: LEASE };
+        let beat = Beat { sessions, lease: LEASE, presence: None };
         let lost = |reply: oncue::Result<Beaten>| {
             coded(reply).map(|beaten| {
                 let mut lost = beaten.lost;

@@ -33,14 +33,22 @@ pub enum Role {
     Scheduler,
     /// Looks, and changes nothing.
     Viewer,
+    /// Looks, cancels tasks, pauses and limits queues, tells workers.
+    Operator,
     /// Loads the functions, and sees no key.
     Deployer,
 }
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 5] =
-        [Self::Producer, Self::Worker, Self::Scheduler, Self::Viewer, Self::Deployer];
+    pub const ALL: [Self; 6] = [
+        Self::Producer,
+        Self::Worker,
+        Self::Scheduler,
+        Self::Viewer,
+        Self::Operator,
+        Self::Deployer,
+    ];
 
     /// Its name.
     pub fn as_str(self) -> &'static str {
@@ -49,6 +57,7 @@ impl Role {
             Self::Worker => "worker",
             Self::Scheduler => "scheduler",
             Self::Viewer => "viewer",
+            Self::Operator => "operator",
             Self::Deployer => "deployer",
         }
     }
@@ -106,19 +115,18 @@ impl Scope {
         Ok(Self { namespace: namespace.to_owned(), queues: names.into_iter().collect() })
     }
 
-    /// The patterns of a key or channel.
-    fn patterns(&self, key: &Key) -> Vec<String> {
-        let sigil = if key.kind == Type::Channel { '&' } else { '~' };
-        if NAMESPACE_KEYS.iter().any(|other| other.name == key.name) {
-            return vec![format!("{sigil}{}", namespace_key(&self.namespace, key.name))];
-        }
-        self.queues.iter().map(|queue| format!("{sigil}{}", queue.of(key.name))).collect()
+    /// The patterns of a key or channel by its name in the table, of queues and of the namespace.
+    fn patterns(&self, name: &str) -> Vec<String> {
+        let sigil = |key: &Key| if key.kind == Type::Channel { '&' } else { '~' };
+        let named = |key: &&Key| key.name == name;
+        let of_queues = QUEUE_KEYS.iter().filter(named).flat_map(|key| {
+            self.queues.iter().map(move |queue| format!("{}{}", sigil(key), queue.of(key.name)))
+        });
+        let of_namespace = NAMESPACE_KEYS.iter().filter(named);
+        let of_namespace = of_namespace
+            .map(|key| format!("{}{}", sigil(key), namespace_key(&self.namespace, key.name)));
+        of_queues.chain(of_namespace).collect()
     }
-}
-
-/// A key by its name in the table.
-fn key(name: &str) -> Option<&'static Key> {
-    QUEUE_KEYS.iter().chain(NAMESPACE_KEYS).find(|key| key.name == name)
 }
 
 /// The commands of these roles, each with all keys it is used on.
@@ -149,8 +157,8 @@ pub fn rules(roles: &[Role], scope: &Scope) -> String {
     let mut rules = vec!["resetkeys resetchannels -@all".to_owned()];
     rules.extend(root.iter().map(|command| format!("+{}", command.to_lowercase())));
     let calls = commands.keys().any(|name| name.starts_with("FCALL"));
-    let declared = ["t", "never"].into_iter().filter_map(key).filter(|_| calls);
-    for pattern in declared.flat_map(|key| scope.patterns(key)) {
+    let declared = ["t", "workers", "never"].into_iter().filter(|_| calls);
+    for pattern in declared.flat_map(|name| scope.patterns(name)) {
         // For a call that may write Redis wants both rights on the keys it is told.
         let read_only = !commands.contains_key("FCALL");
         rules.push(if read_only { format!("%R{pattern}") } else { pattern });
@@ -158,8 +166,7 @@ pub fn rules(roles: &[Role], scope: &Scope) -> String {
     for (keys, commands) in selectors {
         let commands: Vec<_> =
             commands.iter().map(|name| format!("+{}", name.to_lowercase())).collect();
-        let keys = keys.iter().filter_map(|name| key(name));
-        let patterns: Vec<_> = keys.flat_map(|key| scope.patterns(key)).collect();
+        let patterns: Vec<_> = keys.iter().flat_map(|name| scope.patterns(name)).collect();
         // The server's setting may give channels to whoever does not say otherwise.
         let reset = if patterns[0].starts_with('&') { "resetchannels " } else { "" };
         rules.push(format!("({reset}{} {})", commands.join(" "), patterns.join(" ")));

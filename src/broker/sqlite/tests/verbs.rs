@@ -175,7 +175,8 @@ async fn what_dead_sessions_held_is_taken_over_piece_by_piece() {
     let late =
         broker.settle(lost.clone(), vec![Settlement::new(held[4].ticket, Order::Drop)]).await;
     assert!(late.expect_err("dead").is_fenced());
-    let beat = Beat { sessions: vec![lost.clone(), sweeper.clone()], lease: LEASE * 9 };
+    let beat =
+        Beat { sessions: vec![lost.clone(), sweeper.clone()], lease: LEASE * 9, presence: None };
     assert_eq!(broker.beat(beat).await.expect("beats").lost, [lost.id]);
     assert_eq!(
         ids(&broker.reclaim(sweep(&sweeper, 3)).await.expect("taken over")),

@@ -1,0 +1,139 @@
+//! What people do: cancel a task, pause or limit a queue, tell a worker. And how workers make themselves known.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Value};
+
+use super::inspect::ticket_of;
+use super::keys::namespace_key;
+use super::wake::SIGNALS;
+use super::{Inner, ms, reply};
+use crate::broker::{
+    About, Cancelled, Orders, Presence, Present, RESTARTS_MAX, Setting, Signal, Wake, WorkerId,
+};
+use crate::error::{Error, Result};
+use crate::queue::{Kind, QueueName};
+use crate::state::Reason;
+use crate::task::TaskId;
+
+/// Most workers listed.
+const WORKERS_MAX: usize = 10_000;
+
+/// Cancels a task.
+pub(super) async fn cancel(broker: Arc<Inner>, queue: QueueName, id: TaskId) -> Result<Cancelled> {
+    let keys = broker.keys(&queue);
+    let mut fetch = Cmd::new();
+    fetch.arg("HGET").arg(keys.records()).arg(&id.as_bytes()[..]);
+    let Some(record) = reply::maybe_bytes(broker.io.link.call(&fetch).await?)? else {
+        return Ok(Cancelled::Missing);
+    };
+    let (_, ticket) = ticket_of(id, record);
+    let mut call = broker.library.call("cancel", &keys.records());
+    call.arg(&ticket.to_bytes()[..]).arg(Reason::Cancelled.code());
+    broker.stamp(&mut call);
+    let told = reply::bytes(broker.io.link.call(&call).await?)?;
+    let (answer, wakes) = match &told[..] {
+        b"x" => (Cancelled::Archived, [false, false, true, false]),
+        b"a" => (Cancelled::Asked, [false, false, false, true]),
+        b"e" => (Cancelled::Ended, [false; 4]),
+        b"" => (Cancelled::Missing, [false; 4]),
+        _ => return Err(Error::corrupt("Redis answered a cancel with something nobody knows")),
+    };
+    broker.marks.bump(wakes);
+    Ok(answer)
+}
+
+/// Changes a setting of a queue.
+pub(super) async fn set(broker: Arc<Inner>, queue: QueueName, setting: Setting) -> Result<()> {
+    broker.register(&queue).await?;
+    let (field, value) = match setting {
+        Setting::Paused(paused) => ("pause", if paused { "1".to_owned() } else { String::new() }),
+        Setting::Limit(limit) => ("max", limit.map(|n| n.to_string()).unwrap_or_default()),
+    };
+    let mut call = broker.library.call("configure", &broker.keys(&queue).records());
+    call.arg(field).arg(value);
+    broker.stamp(&mut call);
+    broker.io.link.call(&call).await?;
+    broker.marks.bump([true]);
+    Ok(())
+}
+
+fn workers_key(broker: &Inner) -> String {
+    namespace_key(&broker.options.namespace, "workers")
+}
+
+/// A worker says that it is there; answers what it is told.
+pub(super) async fn report(broker: &Inner, presence: &Presence) -> Result<Orders> {
+    let channel = namespace_key(&broker.options.namespace, SIGNALS);
+    broker.interest.follow_channel(&broker.beats.link, channel);
+    let mut call = broker.library.call("report", &workers_key(broker));
+    call.arg(&presence.worker.0[..]).arg(ms(presence.lasts)).arg(presence.encode()?);
+    broker.stamp(&mut call);
+    orders(reply::array(broker.beats.link.call(&call).await?)?)
+}
+
+/// Names and how often they were told.
+fn orders(told: Vec<Value>) -> Result<Orders> {
+    let mut orders = Orders::default();
+    let mut parts = told.into_iter();
+    while let (Some(name), Some(times)) = (parts.next(), parts.next()) {
+        let (name, times) = (reply::bytes(name)?, reply::count(&times)?);
+        match &name[..] {
+            b"quiet" => orders.quiet = true,
+            b"stop" => orders.stop = true,
+            [b'r', b':', kind @ ..] => {
+                let kind = std::str::from_utf8(kind).ok().and_then(|kind| Kind::parse(kind).ok());
+                orders.restart.extend(kind.map(|kind| (kind, times)));
+            }
+            // Of a later version.
+            _ => {}
+        }
+    }
+    orders.restart.sort();
+    Ok(orders)
+}
+
+/// Every worker that is there.
+pub(super) async fn workers(broker: Arc<Inner>) -> Result<Vec<Present>> {
+    let mut call = broker.library.call_ro("workers", &workers_key(&broker));
+    call.arg(WORKERS_MAX);
+    broker.stamp(&mut call);
+    let mut all = Vec::new();
+    for row in reply::array(broker.io.link.call(&call).await?)? {
+        let [worker, until, about, told] = reply::parts(row)?;
+        // What is no id of a worker was not written by us.
+        let Ok(worker) = reply::bytes(worker)?.try_into() else { continue };
+        let until = reply::time(&until)?.unwrap_or_default();
+        let about = About::decode(&reply::bytes(about)?);
+        all.push(Present {
+            worker: WorkerId(worker),
+            about,
+            until,
+            orders: orders(reply::array(told)?)?,
+        });
+    }
+    all.sort_by_key(|present| (present.about.started, present.worker));
+    Ok(all)
+}
+
+/// Tells a worker; false if it is not there.
+pub(super) async fn signal(broker: Arc<Inner>, worker: WorkerId, signal: Signal) -> Result<bool> {
+    let name = match &signal {
+        Signal::Quiet => "quiet".to_owned(),
+        Signal::Stop => "stop".to_owned(),
+        Signal::Restart(kind) => format!("r:{kind}"),
+    };
+    let mut call = broker.library.call("signal", &workers_key(&broker));
+    // Beside the kinds there are two other orders.
+    call.arg(&worker.0[..]).arg(name).arg(RESTARTS_MAX + 2);
+    broker.stamp(&mut call);
+    match reply::integer(&broker.io.link.call(&call).await?)? {
+        -1 => Err(Error::too_large(format!(
+            "this worker was told to restart {RESTARTS_MAX} kinds; stop it and start another"
+        ))),
+        told => {
+            broker.marks.bump(crate::broker::marks::only(Wake::Ordered));
+            Ok(told == 1)
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! How a worker makes itself known to operators, and does what they order.
+//!
+//! Nothing hangs on it: a broker that forgets a presence is told again by the next beat, and an order stands until
+//! the worker is gone.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::broker::{About, Beat, Orders, Presence, WorkerId};
+use crate::clock::{Clock, SystemClock, Timestamp, boottime};
+use crate::queue::Kind;
+use crate::task::TaskId;
+
+use super::config::jittered;
+use super::{Life, Order, Shared};
+
+/// A worker counts as there for so many beats after its last one.
+const BEATS_MISSED: u32 = 4;
+
+/// What an operator sees of a worker.
+pub(crate) struct Card {
+    pub(crate) worker: WorkerId,
+    started: Timestamp,
+    life: watch::Receiver<Life>,
+    orders: mpsc::UnboundedSender<Order>,
+    /// How often each handler was to be started anew when last heard; at most as many as a worker is told.
+    restarts: Mutex<HashMap<Kind, u64>>,
+}
+
+impl Card {
+    pub(crate) fn new(
+        worker: WorkerId,
+        life: watch::Receiver<Life>,
+        orders: mpsc::UnboundedSender<Order>,
+    ) -> Self {
+        let started = SystemClock.now();
+        Self { worker, started, life, orders, restarts: Mutex::default() }
+    }
+
+    /// As it is now.
+    fn presence(&self, shared: &Shared) -> Presence {
+        let names = |kind: &Kind| kind.to_string();
+        let mut kinds: Vec<_> = shared.routes.iter().map(|route| names(&route.kind)).collect();
+        kinds.sort();
+        let mut about = About::default();
+        about.host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        about.pid = std::process::id();
+        about.version = env!("CARGO_PKG_VERSION").to_owned();
+        about.started = self.started.0;
+        about.life = self.life.borrow().to_string();
+        about.queues = shared.queues().iter().map(ToString::to_string).collect();
+        about.kinds = kinds;
+        about.slots = shared.lanes.iter().map(|lane| lane.slots.total()).sum();
+        about.running = shared.turns.held();
+        about.health = "ok".to_owned();
+        Presence { worker: self.worker, about, lasts: shared.config.beat() * BEATS_MISSED }
+    }
+
+    /// It is gone.
+    pub(crate) async fn remove(&self, shared: &Shared) {
+        let presence = Presence { lasts: Duration::from_millis(1), ..self.presence(shared) };
+        let beat =
+            Beat { sessions: Vec::new(), lease: shared.config.lease, presence: Some(presence) };
+        if let Err(error) = shared.broker.beat(beat).await {
+            tracing::debug!(%error, "the presence of this worker ends by itself");
+        }
+    }
+}
+
+/// What one incarnation of the Heartbeater knows of presence and orders.
+pub(crate) struct Bell {
+    card: Arc<Card>,
+    shown: Option<Duration>,
+    apart: Duration,
+}
+
+impl Bell {
+    pub(crate) fn new(card: Arc<Card>) -> Self {
+        Self { card, shown: None, apart: Duration::ZERO }
+    }
+
+    /// The presence, if it is time to show it.
+    pub(crate) fn due(&mut self, shared: &Shared) -> Option<Presence> {
+        let now = boottime();
+        if self.shown.is_some_and(|shown| now < shown + self.apart) {
+            return None;
+        }
+        (self.shown, self.apart) = (Some(now), jittered(shared.config.beat()));
+        Some(self.card.presence(shared))
+    }
+
+    /// There may be orders.
+    pub(crate) fn ring(&mut self) {
+        self.shown = None;
+    }
+
+    /// Does what it is told; answers whether all of it could be done.
+    pub(crate) fn obey(&self, orders: &Orders, shared: &Shared) -> bool {
+        let turns = shared.turns.current();
+        // A claim may still be on its way here.
+        let missing = |id: &&TaskId| !turns.iter().any(|turn| turn.cancel(**id));
+        let missing = orders.cancel.iter().filter(missing).count();
+        if orders.stop {
+            self.tell(Life::Draining, Order::Shutdown { failure: None });
+        } else if orders.quiet {
+            self.tell(Life::Quiet, Order::Quiet);
+        }
+        let mut known = self.card.restarts.lock().unwrap_or_else(PoisonError::into_inner);
+        for (kind, times) in &orders.restart {
+            if known.insert(kind.clone(), *times).unwrap_or(0) < *times {
+                let _ = self.card.orders.send(Order::Restart(kind.clone()));
+            }
+        }
+        missing == 0
+    }
+
+    /// Orders the next step of its life, once.
+    fn tell(&self, life: Life, order: Order) {
+        if *self.card.life.borrow() < life {
+            // Without a receiver the worker is over.
+            let _ = self.card.orders.send(order);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The commands by which operators act, from outside: on a worker in this process and a queue in a file.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use oncue::worker::Life;
+use oncue::{Client, TaskResult};
+use serde_json::Value;
+
+use crate::runtime::company::{Number, PATIENCE};
+
+fn oncue(folder: &Path, args: &[&str]) -> (i32, Value, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oncue"));
+    for name in ["ONCUE_KEY", "ONCUE_KEY_FILE", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    let url = format!("sqlite:{}", folder.join("a.db").display());
+    let output = command.env("ONCUE_BROKER", url).args(args).arg("--json").output().expect("runs");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    let last = text(&output.stdout).lines().last().map(str::to_owned).unwrap_or_default();
+    let told = serde_json::from_str(&last).unwrap_or(Value::Null);
+    (output.status.code().expect("an exit code"), told, text(&output.stderr))
+}
+
+#[track_caller]
+fn answer(folder: &Path, args: &[&str]) -> Value {
+    let (code, told, stderr) = oncue(folder, args);
+    assert_eq!(code, 0, "{args:?}: {stderr}");
+    told
+}
+
+#[track_caller]
+fn fails(folder: &Path, args: &[&str], exit: i32, word: &str) {
+    let (code, _, stderr) = oncue(folder, args);
+    assert_eq!(code, exit, "{args:?}: {stderr}");
+    assert!(stderr.contains(word), "{word:?} is not in {stderr}");
+}
+
+fn client(folder: &Path) -> Client {
+    let url = format!("sqlite:{}", folder.join("a.db").display());
+    oncue::block_on(oncue::connect(&url)).expect("opens")
+}
+
+async fn forever(_: Number) -> TaskResult {
+    std::future::pending().await
+}
+
+#[test]
+fn a_queue_is_paused_limited_and_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let client = client(folder);
+    let task = oncue::block_on(client.enqueue(Number(1))).expect("enqueued");
+    assert_eq!(answer(folder, &["queue", "pause", "default"])["paused"], true);
+    assert_eq!(answer(folder, &["queue", "list"])["queues"][0]["paused"], true);
+    assert_eq!(answer(folder, &["queue", "resume", "default"])["paused"], false);
+    assert_eq!(answer(folder, &["queue", "limit", "default", "1"])["limit"], 1);
+    let error = oncue::block_on(client.enqueue(Number(2))).expect_err("full");
+    assert!(error.is_full(), "{error:?}");
+    let id = task.id().to_string();
+    assert_eq!(answer(folder, &["task", "cancel", &id])["outcome"], "archived");
+    oncue::block_on(client.enqueue(Number(2))).expect("there is room again");
+    assert_eq!(answer(folder, &["queue", "limit", "default", "none"])["limit"], Value::Null);
+    fails(folder, &["task", "cancel", &id], 2, "archived");
+    fails(folder, &["task", "cancel", "01937a5c-6e0a-7000-8000-000000000000"], 3, "no task");
+    fails(folder, &["queue", "pause", "defualt"], 3, "did you mean");
+    fails(folder, &["queue", "limit", "default", "many"], 2, "none");
+}
+
+#[test]
+fn a_worker_of_another_process_is_seen_told_and_stopped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let client = client(folder);
+    let build = client.worker().handle(forever).shutdown_timeout(Duration::from_millis(100));
+    let worker = oncue::block_on(build.start()).expect("starts");
+    let task = oncue::block_on(client.enqueue(Number(1))).expect("enqueued");
+    let id = worker.id().to_string();
+    let deadline = Instant::now() + PATIENCE;
+    let row = loop {
+        let told = answer(folder, &["worker", "list"]);
+        if told["workers"][0]["running"] == 1 {
+            break told["workers"][0].clone();
+        }
+        assert!(Instant::now() < deadline, "{told}");
+    };
+    assert_eq!((&row["worker"], &row["pid"]), (&id.clone().into(), &std::process::id().into()));
+    fails(folder, &["worker", "quiet", "nobody"], 3, "no worker");
+    fails(folder, &["worker", "restart-handler", &id, "other"], 3, "number");
+    assert_eq!(answer(folder, &["worker", "quiet", &id[..13]])["told"], "quiet");
+    let cancelled = answer(folder, &["task", "cancel", &task.id().to_string()]);
+    assert_eq!(cancelled["outcome"], "asked");
+    let result = oncue::block_on(async { task.result::<()>().timeout(PATIENCE).await });
+    assert!(result.expect_err("cancelled").to_string().contains("cancelled"));
+    assert_eq!(worker.life(), Life::Quiet);
+    assert_eq!(answer(folder, &["worker", "stop", &id])["told"], "stop");
+    oncue::block_on(worker.run()).expect("ends by itself");
+    assert_eq!(answer(folder, &["worker", "list"])["workers"], serde_json::json!([]));
+}
