@@ -17,7 +17,8 @@ pub(super) enum Acl {
     /// Print an ACL file: one user a role, and nobody else
     ///
     /// Roles: producer (enqueues, waits for results), worker (runs tasks), scheduler
-    /// (sweeps, enqueues), viewer (looks), deployer (`oncue deploy`). A process that
+    /// (sweeps, enqueues), viewer (looks), operator (looks, cancels, pauses, stops
+    /// workers), deployer (`oncue deploy`). A process that
     /// both enqueues and works is producer+worker. New passwords are printed once, on
     /// standard error; the file has their digests. For `aclfile` in redis.conf.
     #[command(verbatim_doc_comment)]
