@@ -81,7 +81,7 @@ pub(super) async fn show(
     // What does not decode has no ticket of its own: it is looked for as pending.
     let ticket = match stored.header() {
         Ok(header) => Ticket::of(id, &header),
-        Err(_) => Ticket { id, priority: 0, class: 0, kind: crate::queue::KindHash([0; 5]) },
+        Err(_) => Ticket { id, priority: 0, class: 0, kind: crate::queue::KindHash([0; 5]), claim: 0 },
     };
     let mut call = broker.library.call_ro("show", &keys.records());
     call.arg(&ticket.to_bytes()[..]);
@@ -158,10 +158,8 @@ fn rows(state: State, reply: Vec<Value>) -> Result<Vec<Row>> {
         let (ticket, time, cursor) = match state {
             State::Active => (first.clone(), None, [first, Vec::new()]),
             State::Pending => {
-                let entry = reply::bytes(second()?)?;
-                let id = entry.get(..16).unwrap_or_default();
-                let ticket = [id, first.get(1..).unwrap_or_default()].concat();
-                (ticket, None, [first, entry])
+                rows.extend(entry_rows(&first, &reply::bytes(second()?)?));
+                continue;
             }
             _ => {
                 let time = reply::time(&second()?)?;
@@ -175,6 +173,21 @@ fn rows(state: State, reply: Vec<Value>) -> Result<Vec<Row>> {
         }
     }
     Ok(rows)
+}
+
+/// The rows of an entry `since 6 | ids` of a line. A place in it is named as `lua/list.lua` takes it.
+fn entry_rows(line: &[u8], entry: &[u8]) -> Vec<Row> {
+    let (Some((since, ids)), Some((_, suffix))) = (entry.split_at_checked(6), line.split_first())
+    else {
+        return Vec::new();
+    };
+    let last = ids.rchunks_exact(16).next().unwrap_or_default();
+    let row = |id: &[u8]| {
+        // A line of no kind of ours has no tasks of ours.
+        let ticket = Ticket::from_bytes(&[id, suffix].concat()).ok()?;
+        Some(Row { ticket, time: None, cursor: [line.to_vec(), [since, last, id].concat()] })
+    };
+    ids.chunks_exact(16).filter_map(row).collect()
 }
 
 async fn views(

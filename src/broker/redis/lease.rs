@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dequeue::{claims, tickets_of};
-use super::{Inner, ms, reply};
+use super::dequeue::claims;
+use super::{Inner, held, ms, reply};
 use crate::broker::{Advanced, Beat, Beaten, Cause, Claim, Session, SessionId, Sweep, Wake};
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
@@ -115,19 +115,20 @@ pub(super) async fn reclaim(broker: Arc<Inner>, sweep: Sweep) -> Result<Vec<Clai
     let keys = broker.keys(&sweep.session.queue);
     let mut call = broker.library.call("reclaim", &keys.records());
     call.arg(&sweep.session.id.0[..]).arg(ms(sweep.lease)).arg(sweep.max);
-    call.arg(ms(sweep.gap)).arg(ms(sweep.grace));
+    let number = broker.numbers.take(sweep.max);
+    call.arg(ms(sweep.gap)).arg(ms(sweep.grace)).arg(number);
     for kind in &sweep.known {
         call.arg(&kind.0[..]);
     }
     broker.stamp(&mut call);
-    let [tickets, trails, lost, ready, next, now] =
+    let [told, trails, lost, ready, next, now] =
         reply::parts(broker.io.link.call(&call).await?)?;
     let now = broker.learn_time(&now)?;
     let soon = reply::time(&next)?.is_some_and(|next| next <= now.plus(SOON));
     let ready = reply::integer(&ready)?;
     broker.note_sweep(&sweep.session.queue, ready & FIRST_SWEEP != 0);
     broker.marks.bump([ready & READY != 0, soon, false]);
-    let (tickets, lost) = (tickets_of(&reply::bytes(tickets)?)?, reply::count(&lost)? as usize);
+    let (tickets, lost) = (held::tickets(told, number)?, reply::count(&lost)? as usize);
     let cause = |at| if at < lost { Cause::Lost } else { Cause::Refused };
     claims(&broker, &keys, &tickets, trails, Vec::new(), cause).await
 }

@@ -20,13 +20,29 @@ local function retire(keys, args)
   end
   local known = {}
   for i = 2, #args do known[args[i]] = true end
-  local back = {}
-  for _, ticket in ipairs(call('SMEMBERS', b .. 'a:' .. session)) do
-    if not is_ticket(ticket) then
-      call('SREM', b .. 'a:' .. session, ticket)
+  local held_key = b .. 'a:' .. session
+  local found, back, rest, over = call('HGETALL', held_key), {}, {}, {}
+  for i = 1, #found, 2 do
+    local field, ids = found[i], found[i + 1]
+    if is_claim(field, ids) then
+      local kept = {}
+      for from = 1, #ids, 16 do
+        local id = sub(ids, from, from + 15)
+        if known[id] then
+          kept[#kept + 1] = id
+        else
+          back[#back + 1] = id .. sub(field, 9)
+        end
+      end
+      if #kept == 0 then
+        over[#over + 1] = field
+      elseif 16 * #kept < #ids then
+        rest[#rest + 1] = field
+        rest[#rest + 1] = concat(kept)
+      end
+    else
+      over[#over + 1] = field
       junk(b)
-    elseif not known[id_of(ticket)] then
-      back[#back + 1] = ticket
     end
   end
   for from = 1, #back, STEP do
@@ -34,7 +50,8 @@ local function retire(keys, args)
     for i = from, min(from + STEP - 1, #back) do step[#step + 1] = back[i] end
     line_up(b, 'RPUSH', step, at)
   end
-  each('SREM', b .. 'a:' .. session, back)
+  each('HSET', held_key, rest)
+  each('HDEL', held_key, over)
   if #back > 0 then wake_ready(b) end
   return #back
 end
