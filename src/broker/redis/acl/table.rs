@@ -241,6 +241,8 @@ pub(super) const CONNECT: &[Call] = &[
 /// What a role is for: the functions it calls, and what it does beside them.
 pub(super) struct Duty {
     pub(super) functions: &'static [&'static str],
+    /// Pieces its functions do without: they ask whether they may.
+    pub(super) without: &'static [&'static str],
     pub(super) native: &'static [Call],
 }
 
@@ -250,6 +252,8 @@ pub(super) const fn duty(role: Role) -> Duty {
     match role {
         Role::Producer => Duty {
             functions: &["enqueue", "show"],
+            // It learns whether a task ended; what runs would tell it ids of others.
+            without: &["all_held"],
             native: &[
                 ("EXEC", &[]),
                 ("FCALL", &["t", "never"]),
@@ -269,6 +273,7 @@ pub(super) const fn duty(role: Role) -> Duty {
         },
         Role::Worker => Duty {
             functions: &["dequeue", "settle", "retire", "beat", "advance", "reclaim"],
+            without: &[],
             native: &[
                 ("FCALL", &["t", "never"]),
                 ("FCALL_RO", &["t", "never"]),
@@ -281,6 +286,7 @@ pub(super) const fn duty(role: Role) -> Duty {
         },
         Role::Scheduler => Duty {
             functions: &["enqueue", "settle", "retire", "beat", "advance", "reclaim"],
+            without: &[],
             native: &[
                 ("EXEC", &[]),
                 ("FCALL", &["t", "never"]),
@@ -300,6 +306,7 @@ pub(super) const fn duty(role: Role) -> Duty {
         },
         Role::Viewer => Duty {
             functions: &["show", "stats", "list"],
+            without: &[],
             native: &[
                 ("FCALL_RO", &["t", "never"]),
                 ("HGET", &["t"]),
@@ -310,18 +317,20 @@ pub(super) const fn duty(role: Role) -> Duty {
         },
         Role::Deployer => Duty {
             functions: &[],
+            without: &[],
             native: &[("FUNCTION|LIST", &[]), ("FUNCTION|LOAD", &[]), ("FUNCTION|STATS", &[])],
         },
     }
 }
 
-/// Every call of a function, with what it shares.
-pub(super) fn calls_of(function: &str) -> Vec<Call> {
+/// Every call of a function, with what it shares but for some pieces.
+pub(super) fn calls_of(function: &str, without: &[&str]) -> Vec<Call> {
     let found = FUNCTIONS.iter().find(|piece| piece.name == function);
-    found.map(gather).unwrap_or_default()
+    found.map(|piece| gather(piece, without)).unwrap_or_default()
 }
 
-fn gather(piece: &Piece) -> Vec<Call> {
-    let shared = SHARED.iter().filter(|other| piece.shares.contains(&other.name));
-    piece.calls.iter().copied().chain(shared.flat_map(gather)).collect()
+fn gather(piece: &Piece, without: &[&str]) -> Vec<Call> {
+    let used = |other: &&Piece| piece.shares.contains(&other.name) && !without.contains(&other.name);
+    let shared = SHARED.iter().filter(used).flat_map(|other| gather(other, without));
+    piece.calls.iter().copied().chain(shared).collect()
 }

@@ -6,8 +6,11 @@
 --       result or reason or ''. Nothing: there is no such task.
 -- Cost  O(1) for a task that waits for its time or ended; else O(active): what is held is looked through. Reads
 --       only.
+--
+-- Who may not see what is held, as a producer, who would learn the ids of others, is told pending until the end.
 
 local function is_held(b, ticket)
+  if not redis.acl_check_cmd('HGETALL', b .. 'a:') then return false end
   local id, suffix, all = id_of(ticket), sub(ticket, 17), all_held(b)
   for i = 1, #all, 2 do
     local at = all[i] == suffix and find(all[i + 1], id, 1, true)
