@@ -29,7 +29,13 @@ pub struct Ticket {
 impl Ticket {
     /// The ticket of a task with this header.
     pub fn of(id: TaskId, header: &Header) -> Self {
-        Self { id, priority: header.priority, class: header.class, kind: header.kind.hash(), claim: 0 }
+        Self {
+            id,
+            priority: header.priority,
+            class: header.class,
+            kind: header.kind.hash(),
+            claim: 0,
+        }
     }
 
     /// The stored form.

@@ -81,7 +81,9 @@ pub(super) async fn show(
     // What does not decode has no ticket of its own: it is looked for as pending.
     let ticket = match stored.header() {
         Ok(header) => Ticket::of(id, &header),
-        Err(_) => Ticket { id, priority: 0, class: 0, kind: crate::queue::KindHash([0; 5]), claim: 0 },
+        Err(_) => {
+            Ticket { id, priority: 0, class: 0, kind: crate::queue::KindHash([0; 5]), claim: 0 }
+        }
     };
     let mut call = broker.library.call_ro("show", &keys.records());
     call.arg(&ticket.to_bytes()[..]);

@@ -121,8 +121,7 @@ pub(super) async fn reclaim(broker: Arc<Inner>, sweep: Sweep) -> Result<Vec<Clai
         call.arg(&kind.0[..]);
     }
     broker.stamp(&mut call);
-    let [told, trails, lost, ready, next, now] =
-        reply::parts(broker.io.link.call(&call).await?)?;
+    let [told, trails, lost, ready, next, now] = reply::parts(broker.io.link.call(&call).await?)?;
     let now = broker.learn_time(&now)?;
     let soon = reply::time(&next)?.is_some_and(|next| next <= now.plus(SOON));
     let ready = reply::integer(&ready)?;

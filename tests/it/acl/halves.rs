@@ -22,11 +22,8 @@ const PASSWORD: &str = "lacking-password";
 
 /// By verb, the rights whose lack leaves a record to which no list leads, which nothing brings back. Of an enqueue it
 /// is one nobody was promised: it failed, and its record is only in the way.
-const STRANDED: &[(&str, &[&str])] = &[
-    ("advance", &["HDEL"]),
-    ("dequeue", &["HSET", "RPUSH"]),
-    ("enqueue", &["HDEL"]),
-];
+const STRANDED: &[(&str, &[&str])] =
+    &[("advance", &["HDEL"]), ("dequeue", &["HSET", "RPUSH"]), ("enqueue", &["HDEL"])];
 
 /// A server, a broker that may all, and one whose rights are changed while it is connected.
 struct Stage {
@@ -101,7 +98,8 @@ impl Stage {
             command.arg([prefix.as_bytes(), key].concat()).arg(ask.1);
             let mut admin = self.server.admin().expect("a connection");
             let found: Vec<Vec<u8>> = command.query(&mut admin).expect("a list");
-            let ids = found.iter().flat_map(|member| member[ids_from.min(member.len())..].chunks(16));
+            let ids =
+                found.iter().flat_map(|member| member[ids_from.min(member.len())..].chunks(16));
             led.extend(ids.map(<[u8]>::to_vec));
         }
         ids.difference(&led).filter(|id| !orphans.contains(*id)).count()

@@ -59,7 +59,12 @@ fn two_versions_of_the_functions_work_side_by_side() {
     let mut dequeue = |function: &str| -> Value {
         let mut call = ::redis::cmd("FCALL");
         call.arg(function).arg(1).arg(&prefix).arg(SessionId::fresh().0.as_slice());
-        call.arg(30_000).arg(1).arg("p").arg(8).arg(1).arg(&oncue::queue::KindHash::of(KINDS[0]).0[..]);
+        call.arg(30_000)
+            .arg(1)
+            .arg("p")
+            .arg(8)
+            .arg(1)
+            .arg(&oncue::queue::KindHash::of(KINDS[0]).0[..]);
         call.arg(1).arg(bench.now().0);
         call.query(&mut admin).expect("claimed")
     };

@@ -330,7 +330,8 @@ pub(super) fn calls_of(function: &str, without: &[&str]) -> Vec<Call> {
 }
 
 fn gather(piece: &Piece, without: &[&str]) -> Vec<Call> {
-    let used = |other: &&Piece| piece.shares.contains(&other.name) && !without.contains(&other.name);
+    let used =
+        |other: &&Piece| piece.shares.contains(&other.name) && !without.contains(&other.name);
     let shared = SHARED.iter().filter(used).flat_map(|other| gather(other, without));
     piece.calls.iter().copied().chain(shared).collect()
 }

@@ -5,6 +5,17 @@
 -- Reply how many were handed back. Of a session nobody knows a tombstone is left: its claim may be on its way.
 -- Cost  O(claims of the session). Allowed when Redis is out of memory.
 
+-- Fields and values as pairs, claims in the order in which they were made; a hash has none.
+local function in_order(found)
+  local claims = {}
+  for i = 1, #found, 2 do
+    local number = #found[i] == 16 and struct.unpack('>I8', found[i]) or 0
+    claims[#claims + 1] = { found[i], found[i + 1], number = number }
+  end
+  table.sort(claims, function(x, y) return x.number < y.number end)
+  return claims
+end
+
 local function retire(keys, args)
   local b, session, at = base(keys), args[1], now()
   local v = call('HGET', b .. 'cfg', 'v')
@@ -21,9 +32,9 @@ local function retire(keys, args)
   local known = {}
   for i = 2, #args do known[args[i]] = true end
   local held_key = b .. 'a:' .. session
-  local found, back, rest, over = call('HGETALL', held_key), {}, {}, {}
-  for i = 1, #found, 2 do
-    local field, ids = found[i], found[i + 1]
+  local claims, back, rest, over = in_order(call('HGETALL', held_key)), {}, {}, {}
+  for _, claim in ipairs(claims) do
+    local field, ids = claim[1], claim[2]
     if is_claim(field, ids) then
       local kept = {}
       for from = 1, #ids, 16 do
