@@ -89,6 +89,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Writes how claims ended, each on its own, and answers per settlement in order. A claim the
     /// session does not hold is [`Settled::Gone`]; a dead session [`is_fenced`](crate::Error::is_fenced).
+    /// Tickets come back as they were given. Whether one of an earlier claim of the same session settles a later
+    /// claim of the same task is left open.
     fn settle(&self, session: Session, settlements: Vec<Settlement>) -> Reply<Vec<Settled>>;
 
     /// Closes a session to claims and hands back, at no cost, every claim of it that is not `known`;

@@ -1,4 +1,8 @@
-//! A ticket: the 24 bytes by which a broker sorts tasks without reading their records.
+//! A ticket: the 24 bytes by which a broker sorts tasks without reading their records, and, once it is claimed, where
+//! the broker put it.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use crate::envelope::Header;
 pub(crate) use crate::envelope::PRIORITY_MAX;
@@ -6,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::queue::KindHash;
 use crate::task::TaskId;
 
-/// `id 16 | priority 1 | tasks in the record 1 | class 1 | kind hash 5`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// `id 16 | priority 1 | tasks in the record 1 | class 1 | kind hash 5`. Two are equal if these are.
+#[derive(Clone, Copy)]
 pub struct Ticket {
     /// The task.
     pub id: TaskId,
@@ -17,12 +21,21 @@ pub struct Ticket {
     pub class: u8,
     /// The kind.
     pub kind: KindHash,
+    /// Where the broker put the claim: opaque, 0 if it needs no such thing. It must come back in the settlement,
+    /// and is not part of the bytes.
+    pub claim: u64,
 }
 
 impl Ticket {
     /// The ticket of a task with this header.
     pub fn of(id: TaskId, header: &Header) -> Self {
-        Self { id, priority: header.priority, class: header.class, kind: header.kind.hash() }
+        Self {
+            id,
+            priority: header.priority,
+            class: header.class,
+            kind: header.kind.hash(),
+            claim: 0,
+        }
     }
 
     /// The stored form.
@@ -51,7 +64,30 @@ impl Ticket {
             priority: *priority,
             class: *class,
             kind: KindHash([*k0, *k1, *k2, *k3, *k4]),
+            claim: 0,
         })
+    }
+}
+
+impl PartialEq for Ticket {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_bytes() == other.to_bytes()
+    }
+}
+
+impl Eq for Ticket {}
+
+impl Hash for Ticket {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.to_bytes().hash(state);
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Ticket");
+        shown.field("id", &self.id).field("priority", &self.priority);
+        shown.field("class", &self.class).field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -66,6 +102,7 @@ mod tests {
             priority: 9,
             class: 2,
             kind: KindHash([1, 2, 3, 4, 5]),
+            claim: 6,
         };
         let bytes = ticket.to_bytes();
         assert_eq!(bytes[..16], [7; 16]);

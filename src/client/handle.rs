@@ -47,7 +47,8 @@ impl Handle {
         self.created
     }
 
-    /// Where the task is now; none if it is gone.
+    /// Where the task is now; none if it is gone. In Redis a user with the role of a producer alone is told pending
+    /// of a task that runs.
     pub async fn state(&self) -> Result<Option<State>> {
         let view = self.client.0.broker.show(self.queue.clone(), self.id).await?;
         Ok(view.map(|view| view.state))

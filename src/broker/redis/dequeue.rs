@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redis::{Cmd, Value};
 
 use super::keys::QueueKeys;
-use super::{Inner, ms, reply};
+use super::{Inner, held, ms, reply};
 use crate::broker::{Ask, Cause, Claim, Lane, Ticket, Wake};
 use crate::envelope::Stored;
 use crate::error::{Error, Result};
@@ -39,24 +39,17 @@ pub(super) async fn dequeue(broker: Arc<Inner>, ask: Ask) -> Result<Vec<Claim>> 
     broker.interest.follow(&broker.beats.link, &keys, Wake::Ordered);
     let mut call = broker.library.call("dequeue", &keys.records());
     call.arg(&ask.session.id.0[..]).arg(ms(ask.lease)).arg(ask.max).arg(lane_name(ask.lane));
-    call.arg(RECORDS_ALONG);
+    let number = broker.numbers.take(ask.max);
+    call.arg(RECORDS_ALONG).arg(number);
     for (kind, most) in &ask.accept {
         call.arg(&kind.0[..]).arg(*most);
     }
     broker.stamp(&mut call);
-    let [tickets, trails, records] = reply::parts(broker.io.link.call(&call).await?)?;
+    let [told, trails, records] = reply::parts(broker.io.link.call(&call).await?)?;
     // The call may have waited for a connection.
     admit()?;
-    let tickets = tickets_of(&reply::bytes(tickets)?)?;
+    let tickets = held::tickets(told, number)?;
     claims(&broker, &keys, &tickets, trails, reply::array(records)?, |_| Cause::Dequeued).await
-}
-
-/// Tickets as functions answer them: one string.
-pub(super) fn tickets_of(bytes: &[u8]) -> Result<Vec<Ticket>> {
-    if !bytes.len().is_multiple_of(24) {
-        return Err(Error::corrupt("Redis answered half a ticket; are the functions ours?"));
-    }
-    bytes.chunks_exact(24).map(Ticket::from_bytes).collect()
 }
 
 /// Claims with all that belongs to them. One that is damaged does not keep back the others.

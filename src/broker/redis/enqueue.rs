@@ -12,6 +12,7 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::sync::oneshot;
 
 use super::fault::{Class, Fault};
+use super::held::ENTRY_IDS;
 use super::{Inner, reply};
 use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, Enqueued, NewTask, Reply, Ticket};
 use crate::error::{Error, Result};
@@ -257,12 +258,16 @@ fn call<'a>(
         let (suffix, mode) = (&tickets[from][16..], is_plain(tasks[from]));
         let same = |at: &usize| &tickets[*at][16..] == suffix && is_plain(tasks[*at]) == mode;
         let to = (from..tasks.len()).take_while(same).last().map_or(from + 1, |last| last + 1);
-        call.arg(suffix).arg(if mode { "n" } else { "x" }).arg(to - from);
-        for (task, ticket) in tasks[from..to].iter().zip(&tickets[from..to]) {
-            if mode {
-                call.arg(&ticket[..16]);
-                plain.push(*task);
-            } else {
+        if mode {
+            call.arg(suffix).arg("n").arg((to - from).div_ceil(ENTRY_IDS));
+            for some in tickets[from..to].chunks(ENTRY_IDS) {
+                let ids: Vec<&[u8]> = some.iter().map(|ticket| &ticket[..16]).collect();
+                call.arg(ids.concat());
+            }
+            plain.extend(&tasks[from..to]);
+        } else {
+            call.arg(suffix).arg("x").arg(to - from);
+            for task in &tasks[from..to] {
                 call.arg(item(task));
             }
         }

@@ -33,7 +33,7 @@ pub(super) async fn stats(broker: Arc<Inner>) -> Result<Vec<QueueStats>> {
 async fn one_queue(broker: &Inner, queue: QueueName) -> Result<QueueStats> {
     let mut call = broker.library.call_ro("stats", &broker.keys(&queue).records());
     broker.stamp(&mut call);
-    let told: [Value; 9] = reply::parts(broker.io.link.call(&call).await?)?;
+    let told: [Value; 11] = reply::parts(broker.io.link.call(&call).await?)?;
     let mut stats = QueueStats::empty(queue);
     let states = [
         State::Scheduled,
@@ -48,6 +48,8 @@ async fn one_queue(broker: &Inner, queue: QueueName) -> Result<QueueStats> {
     }
     (stats.completed, stats.failed) = (reply::count(&told[6])?, reply::count(&told[7])?);
     stats.oldest = reply::time(&told[8])?;
+    stats.paused = reply::integer(&told[9])? == 1;
+    stats.limit = u64::try_from(reply::integer(&told[10])?).ok();
     Ok(stats)
 }
 
@@ -98,7 +100,9 @@ pub(super) fn ticket_of(id: TaskId, record: Vec<u8>) -> (Stored, Ticket) {
     let stored = Stored::found(id, Some(record), None);
     let ticket = match stored.header() {
         Ok(header) => Ticket::of(id, &header),
-        Err(_) => Ticket { id, priority: 0, class: 0, kind: crate::queue::KindHash([0; 5]) },
+        Err(_) => {
+            Ticket { id, priority: 0, class: 0, kind: crate::queue::KindHash([0; 5]), claim: 0 }
+        }
     };
     (stored, ticket)
 }
@@ -163,10 +167,8 @@ fn rows(state: State, reply: Vec<Value>) -> Result<Vec<Row>> {
         let (ticket, time, cursor) = match state {
             State::Active => (first.clone(), None, [first, Vec::new()]),
             State::Pending => {
-                let entry = reply::bytes(second()?)?;
-                let id = entry.get(..16).unwrap_or_default();
-                let ticket = [id, first.get(1..).unwrap_or_default()].concat();
-                (ticket, None, [first, entry])
+                rows.extend(entry_rows(&first, &reply::bytes(second()?)?));
+                continue;
             }
             _ => {
                 let time = reply::time(&second()?)?;
@@ -180,6 +182,21 @@ fn rows(state: State, reply: Vec<Value>) -> Result<Vec<Row>> {
         }
     }
     Ok(rows)
+}
+
+/// The rows of an entry `since 6 | ids` of a line. A place in it is named as `lua/list.lua` takes it.
+fn entry_rows(line: &[u8], entry: &[u8]) -> Vec<Row> {
+    let (Some((since, ids)), Some((_, suffix))) = (entry.split_at_checked(6), line.split_first())
+    else {
+        return Vec::new();
+    };
+    let last = ids.rchunks_exact(16).next().unwrap_or_default();
+    let row = |id: &[u8]| {
+        // A line of no kind of ours has no tasks of ours.
+        let ticket = Ticket::from_bytes(&[id, suffix].concat()).ok()?;
+        Some(Row { ticket, time: None, cursor: [line.to_vec(), [since, last, id].concat()] })
+    };
+    ids.chunks_exact(16).filter_map(row).collect()
 }
 
 async fn views(
@@ -209,6 +226,10 @@ async fn views(
     for ((row, record), (trail, kept)) in all {
         let trail = reply::maybe_bytes(trail)?.unwrap_or_default();
         let kept = reply::maybe_bytes(kept)?.unwrap_or_default();
+        if state == State::Pending && kept.starts_with(b"!") {
+            // Cancelled while it waits: archived, though its place in the line is not given up yet.
+            continue;
+        }
         let stored = Stored::found(row.ticket.id, reply::maybe_bytes(record)?, None);
         views.push(view(state, row.time, stored, &trail, &kept));
     }

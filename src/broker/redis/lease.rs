@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dequeue::{claims, tickets_of};
+use super::dequeue::claims;
 use super::operate::report;
-use super::{Inner, ms, reply};
+use super::{Inner, held, ms, reply};
 use crate::broker::{
     Advanced, Beat, Beaten, Cause, Claim, Orders, Session, SessionId, Sweep, Wake,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::queue::QueueName;
 use crate::task::TaskId;
 
@@ -62,11 +62,13 @@ pub(super) async fn beat(broker: Arc<Inner>, beat: Beat) -> Result<Beaten> {
     // One queue that cannot be extended does not take the sessions at others with it.
     let (mut lost, mut unsure, mut fault) = (HashSet::new(), HashSet::new(), None);
     let mut extended = false;
+    let mut cancelled = Vec::new();
     for (queue, sessions, answer) in answers {
         match answer {
-            Ok(gone) => {
+            Ok((gone, doomed)) => {
                 extended = true;
                 lost.extend(gone);
+                cancelled.extend(doomed);
             }
             Err(error) => {
                 tracing::warn!(%queue, %error, "the leases at this queue are not extended");
@@ -79,10 +81,11 @@ pub(super) async fn beat(broker: Arc<Inner>, beat: Beat) -> Result<Beaten> {
         return Err(error);
     }
     // Leases are what a beat is for; of orders the next one hears.
-    let orders = told.unwrap_or_else(|error| {
+    let mut orders = told.unwrap_or_else(|error| {
         tracing::warn!(%error, "this worker cannot be seen or reached by operators");
         Orders::default()
     });
+    orders.cancel = cancelled;
     let named = |among: HashSet<SessionId>| {
         let ids = beat.sessions.iter().map(|session| session.id);
         ids.filter(|id| among.contains(id)).collect()
@@ -95,16 +98,20 @@ async fn beat_queue(
     queue: &QueueName,
     sessions: &[SessionId],
     lease: Duration,
-) -> Result<Vec<SessionId>> {
+) -> Result<(Vec<SessionId>, Vec<TaskId>)> {
     let mut call = broker.library.call("beat", &broker.keys(queue).records());
     call.arg(ms(lease));
     for session in sessions {
         call.arg(&session.0[..]);
     }
     broker.stamp(&mut call);
-    let gone = reply::bytes(broker.beats.link.call(&call).await?)?;
-    let ids = gone.chunks_exact(16).map(|id| id.try_into().map(SessionId));
-    ids.collect::<Result<Vec<_>, _>>().map_err(|_| Error::corrupt("half a session"))
+    broker.interest.follow(&broker.beats.link, &broker.keys(queue), Wake::Ordered);
+    let [gone, cancelled] = reply::parts(broker.beats.link.call(&call).await?)?;
+    let (gone, cancelled) = (reply::ids(gone)?, reply::ids(cancelled)?);
+    Ok((
+        gone.into_iter().map(SessionId).collect(),
+        cancelled.into_iter().map(TaskId::from_bytes).collect(),
+    ))
 }
 
 /// Moves what is due.
@@ -130,19 +137,19 @@ pub(super) async fn reclaim(broker: Arc<Inner>, sweep: Sweep) -> Result<Vec<Clai
     let keys = broker.keys(&sweep.session.queue);
     let mut call = broker.library.call("reclaim", &keys.records());
     call.arg(&sweep.session.id.0[..]).arg(ms(sweep.lease)).arg(sweep.max);
-    call.arg(ms(sweep.gap)).arg(ms(sweep.grace));
+    let number = broker.numbers.take(sweep.max);
+    call.arg(ms(sweep.gap)).arg(ms(sweep.grace)).arg(number);
     for kind in &sweep.known {
         call.arg(&kind.0[..]);
     }
     broker.stamp(&mut call);
-    let [tickets, trails, lost, ready, next, now] =
-        reply::parts(broker.io.link.call(&call).await?)?;
+    let [told, trails, lost, ready, next, now] = reply::parts(broker.io.link.call(&call).await?)?;
     let now = broker.learn_time(&now)?;
     let soon = reply::time(&next)?.is_some_and(|next| next <= now.plus(SOON));
     let ready = reply::integer(&ready)?;
     broker.note_sweep(&sweep.session.queue, ready & FIRST_SWEEP != 0);
     broker.marks.bump([ready & READY != 0, soon, false]);
-    let (tickets, lost) = (tickets_of(&reply::bytes(tickets)?)?, reply::count(&lost)? as usize);
+    let (tickets, lost) = (held::tickets(told, number)?, reply::count(&lost)? as usize);
     let cause = |at| if at < lost { Cause::Lost } else { Cause::Refused };
     claims(&broker, &keys, &tickets, trails, Vec::new(), cause).await
 }

@@ -17,6 +17,7 @@ mod durable;
 mod enqueue;
 mod era;
 mod fault;
+mod held;
 mod inspect;
 mod io;
 mod keeper;
@@ -48,6 +49,7 @@ pub use options::Options;
 use self::clock::ServerClock;
 use self::enqueue::Piles;
 use self::era::Eras;
+use self::held::Numbers;
 use self::io::Io;
 use self::keys::{QueueKeys, namespace_key};
 use self::library::Library;
@@ -76,6 +78,7 @@ struct Inner {
     piles: Piles,
     registered: Arc<Registered>,
     eras: Arc<Eras>,
+    numbers: Numbers,
     /// Queues this process has swept.
     swept: Mutex<HashSet<QueueName>>,
     io: Io,
@@ -147,6 +150,7 @@ impl RedisBroker {
             piles: Piles::default(),
             registered,
             eras,
+            numbers: Numbers::new(),
             swept: Mutex::default(),
             io,
             beats,

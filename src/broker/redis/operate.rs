@@ -13,7 +13,6 @@ use crate::broker::{
 };
 use crate::error::{Error, Result};
 use crate::queue::{Kind, QueueName};
-use crate::state::Reason;
 use crate::task::TaskId;
 
 /// Most workers listed.
@@ -29,7 +28,7 @@ pub(super) async fn cancel(broker: Arc<Inner>, queue: QueueName, id: TaskId) -> 
     };
     let (_, ticket) = ticket_of(id, record);
     let mut call = broker.library.call("cancel", &keys.records());
-    call.arg(&ticket.to_bytes()[..]).arg(Reason::Cancelled.code());
+    call.arg(&ticket.to_bytes()[..]);
     broker.stamp(&mut call);
     let told = reply::bytes(broker.io.link.call(&call).await?)?;
     let (answer, wakes) = match &told[..] {

@@ -35,6 +35,15 @@ pub(super) fn bytes(value: Value) -> Result<Vec<u8>> {
     }
 }
 
+/// Ids in one string.
+pub(super) fn ids(value: Value) -> Result<Vec<[u8; 16]>> {
+    let bytes = bytes(value)?;
+    match bytes.as_chunks::<16>() {
+        (ids, []) => Ok(ids.to_vec()),
+        _ => Err(odd("ids", Value::Nil)),
+    }
+}
+
 /// None if there is nothing.
 pub(super) fn maybe_bytes(value: Value) -> Result<Option<Vec<u8>>> {
     match value {

@@ -1,12 +1,12 @@
-//! Settle: one function for all that ended; what completed and is gone needs no more than its ticket.
+//! Settle: one function for all that ended; what completed and is gone goes by the claim, all its ids in one argument.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::dequeue::lane_name;
-use super::{Inner, ms, reply};
+use super::{Inner, held, ms, reply};
 use crate::broker::check::Entry;
-use crate::broker::{Order, Session, Settled};
+use crate::broker::{Order, Session, Settled, Ticket};
 use crate::error::{Error, Result};
 use crate::state::Reason;
 
@@ -19,14 +19,20 @@ pub(super) async fn settle(
     // Of several settlements of one claim the first counts; the others come too late by definition.
     let mut seen = HashSet::with_capacity(entries.len());
     let first: Vec<usize> =
-        (0..entries.len()).filter(|at| seen.insert(entries[*at].settlement.ticket)).collect();
-    let (plain, others): (Vec<_>, Vec<_>) =
+        (0..entries.len()).filter(|at| seen.insert(place(&entries[*at]))).collect();
+    let (mut plain, others): (Vec<_>, Vec<_>) =
         first.into_iter().partition(|at| is_plain(&entries[*at]));
+    // By claim, and in its order: a claim that ends as a whole is told as it is held.
+    plain.sort_unstable_by_key(|at| entries[*at].settlement.ticket.claim);
+    let field = |at: &usize| held::field(&entries[*at].settlement.ticket);
+    let groups: Vec<_> = plain.chunk_by(|a, b| field(a) == field(b)).collect();
     let keys = broker.keys(&session.queue);
     let mut call = broker.library.call("settle", &keys.records());
-    call.arg(&session.id.0[..]).arg(plain.len());
-    for at in &plain {
-        call.arg(&entries[*at].settlement.ticket.to_bytes()[..]);
+    call.arg(&session.id.0[..]).arg(groups.len());
+    for group in &groups {
+        let ids: Vec<&[u8]> =
+            group.iter().map(|at| &entries[*at].settlement.ticket.id.as_bytes()[..]).collect();
+        call.arg(&field(&group[0])[..]).arg(ids.concat());
     }
     let mut wakes = [false; 3];
     wakes[2] = !plain.is_empty();
@@ -38,8 +44,8 @@ pub(super) async fn settle(
             Some(trail) if trail.is_empty() => b"-".to_vec(),
             Some(trail) => [b"+", &trail[..]].concat(),
         };
-        let ticket = entry.settlement.ticket.to_bytes();
-        call.arg(order).arg(&ticket[..]).arg(a).arg(c).arg(trail);
+        let held = [&field(at)[..], entry.settlement.ticket.id.as_bytes()].concat();
+        call.arg(order).arg(held).arg(a).arg(c).arg(trail);
     }
     broker.stamp(&mut call);
     let flags = reply::bytes(broker.io.link.call(&call).await?)?;
@@ -54,6 +60,12 @@ pub(super) async fn settle(
         }
     }
     Ok(answers)
+}
+
+/// A claim of a task. A task may be told twice that was claimed anew in between.
+fn place(entry: &Entry) -> (Ticket, u64) {
+    let ticket = entry.settlement.ticket;
+    (ticket, ticket.claim)
 }
 
 fn is_plain(entry: &Entry) -> bool {

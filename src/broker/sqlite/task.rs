@@ -101,6 +101,7 @@ fn ticket(row: &Row<'_>) -> rusqlite::Result<Ticket> {
         priority: Place(row.get(3)?).priority(),
         class: u8::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
         kind: kind_hash(row.get(1)?),
+        claim: 0,
     })
 }
 

@@ -115,7 +115,7 @@ impl Inspect for ByRole {
     }
 
     fn show(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>> {
-        self.turn(&self.viewer, &self.producer).show(queue, id)
+        self.viewer.show(queue, id)
     }
 
     fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()> {

@@ -22,13 +22,8 @@ const PASSWORD: &str = "lacking-password";
 
 /// By verb, the rights whose lack leaves a record to which no list leads, which nothing brings back. Of an enqueue it
 /// is one nobody was promised: it failed, and its record is only in the way.
-const STRANDED: &[(&str, &[&str])] = &[
-    ("advance", &["HDEL"]),
-    ("dequeue", &["HDEL", "HSET", "SADD"]),
-    ("enqueue", &["HDEL"]),
-    ("reclaim", &["LPOP", "SADD"]),
-    ("settle", &["HDEL"]),
-];
+const STRANDED: &[(&str, &[&str])] =
+    &[("advance", &["HDEL"]), ("dequeue", &["HSET", "RPUSH"]), ("enqueue", &["HDEL"])];
 
 /// A server, a broker that may all, and one whose rights are changed while it is connected.
 struct Stage {
@@ -93,17 +88,19 @@ impl Stage {
         let keys: Vec<Vec<u8>> = self.server.ask(&["KEYS", "*"]);
         let prefix = self.key("");
         for key in keys.iter().filter_map(|key| key.strip_prefix(prefix.as_bytes())) {
-            let ask = match key {
-                [b'p', ..] | [b'z', _, ..] => ("LRANGE", vec!["0", "-1"]),
-                [b's' | b'r' | b'c' | b'x'] => ("ZRANGE", vec!["0", "-1"]),
-                [b'a', b':', ..] | [b'd', b'e', b'a', b'd', b':', ..] => ("SMEMBERS", vec![]),
+            let (ask, ids_from) = match key {
+                [b'p', ..] | [b'z', _, ..] => (("LRANGE", vec!["0", "-1"]), 6),
+                [b's' | b'r' | b'c' | b'x'] => (("ZRANGE", vec!["0", "-1"]), 0),
+                [b'a', b':', ..] | [b'd', b'e', b'a', b'd', b':', ..] => (("HVALS", vec![]), 0),
                 _ => continue,
             };
             let mut command = ::redis::cmd(ask.0);
             command.arg([prefix.as_bytes(), key].concat()).arg(ask.1);
             let mut admin = self.server.admin().expect("a connection");
             let found: Vec<Vec<u8>> = command.query(&mut admin).expect("a list");
-            led.extend(found.into_iter().map(|member| member[..16.min(member.len())].to_vec()));
+            let ids =
+                found.iter().flat_map(|member| member[ids_from.min(member.len())..].chunks(16));
+            led.extend(ids.map(<[u8]>::to_vec));
         }
         ids.difference(&led).filter(|id| !orphans.contains(*id)).count()
     }
@@ -223,7 +220,7 @@ fn dequeue() {
                 let mut junk = ::redis::cmd("RPUSH");
                 let mut admin = stage.server.admin().expect("a connection");
                 junk.arg(line).arg("junk").query::<()>(&mut admin).expect("pushed");
-                let ask = stage.bench.ask(&stage.bench.session(), 6);
+                let ask = stage.bench.ask(&stage.bench.session(), 5);
                 call(move |broker| broker.dequeue(ask.clone()))
             },
             |stage| {

@@ -43,8 +43,10 @@ impl Audit {
             b"t" => return self.records.extend(ask(&["HKEYS"])),
             b"or" => return self.orphans.extend(ask(&["SMEMBERS"])),
             b"s" | b"r" | b"c" | b"x" => ask(&["ZRANGE", "0", "-1"]),
-            [b'p' | b'z', _, ..] => ask(&["LRANGE", "0", "-1"]),
-            _ if name.starts_with(b"a:") || name.starts_with(b"dead:") => ask(&["SMEMBERS"]),
+            [b'p' | b'z', _, ..] => ids_behind(6, ask(&["LRANGE", "0", "-1"])),
+            _ if name.starts_with(b"a:") || name.starts_with(b"dead:") => {
+                ids_behind(0, ask(&["HVALS"]))
+            }
             _ => return,
         };
         for member in found {
@@ -83,6 +85,14 @@ impl Audit {
         assert_eq!(self.records.len(), ids.len(), "records");
         assert_eq!(self.records, ids);
     }
+}
+
+/// The ids that are packed behind so many bytes of each of these; what is none, as it is.
+pub fn ids_behind(bytes: usize, packed: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let ids = |packed: &Vec<u8>| -> Vec<Vec<u8>> {
+        packed.get(bytes..).unwrap_or_default().chunks(16).map(<[u8]>::to_vec).collect()
+    };
+    packed.iter().flat_map(ids).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

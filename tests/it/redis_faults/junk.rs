@@ -19,7 +19,7 @@ fn line(priority: u8, kind: &[u8]) -> Vec<u8> {
     [&[b'p', priority, 1, 0], kind].concat()
 }
 
-/// A ticket of this shape, of no task.
+/// A ticket of this shape, of no task; its last 16 bytes are a field of a claim.
 fn ticket(priority: u8, n: u8, class: u8, kind: &[u8]) -> Vec<u8> {
     [&[7; 16][..], &[priority, n, class], kind].concat()
 }
@@ -34,7 +34,8 @@ fn broken_entries_of_a_line_are_dropped_and_counted() {
     let plot = site.plot();
     let put = plot.bench.put(tasks(3));
     let name = line(0, &kind(0));
-    for junk in [&b""[..], b"short", &[0; 21], &[0; 23], &[0; 4_096]] {
+    // Without an id, with a part of one, with one and a part, with too many.
+    for junk in [&b""[..], b"short", &[0; 6], &[0; 21], &[0; 23], &[0; 6 + 16 * 129]] {
         let _: i64 = plot.raw("RPUSH", &name, &[junk]);
         let _: i64 = plot.raw("LPUSH", &name, &[junk]);
     }
@@ -42,7 +43,7 @@ fn broken_entries_of_a_line_are_dropped_and_counted() {
     plot.bench.stats();
     let (_, claims) = plot.bench.take_all();
     assert_eq!(ids(&claims), put);
-    assert_eq!(junk(&plot), 10);
+    assert_eq!(junk(&plot), 12);
     plot.audit().check(put);
 }
 
@@ -123,9 +124,19 @@ fn junk_among_claims_is_dropped_by_whoever_meets_it() {
     let (session, _) = bench.take_all();
     let plant = |session: &Session| {
         let key = [b"a:", &session.id.0[..]].concat();
-        for junk in [&b""[..], b"short", &ticket(10, 1, 0, &kind(0)), &[0; 25]] {
-            assert_eq!(plot.raw::<i64>("SADD", &key, &[junk]), 1);
+        // Fields of no claim, with an id; and a field of a claim, with what are no ids.
+        let field = ticket(0, 1, 0, &kind(0))[8..].to_vec();
+        let (lame, far) = (&ticket(10, 1, 0, &kind(0))[8..], &[0; 17][..]);
+        for (n, junk) in [&b""[..], b"short", lame, far].into_iter().enumerate() {
+            let ids = vec![n as u8; 16];
+            assert_eq!(plot.raw::<i64>("HSET", &key, &[junk, &ids]), 1);
         }
+        for (n, size) in [(1, 0), (2, 15), (3, 17), (4, 16 * 129)] {
+            let field = [&[n; 8][..], &field[8..]].concat();
+            assert_eq!(plot.raw::<i64>("HSET", &key, &[&field, &vec![n; size]]), 1);
+        }
+        plot.bench.stats();
+        plot.bench.list(State::Active);
     };
     plant(&session);
     assert_eq!(bench.retire(&session, &[]), 2);
@@ -137,7 +148,7 @@ fn junk_among_claims_is_dropped_by_whoever_meets_it() {
     let mut taken = ids(&taken);
     taken.sort();
     assert_eq!(taken, put);
-    assert_eq!(junk(&plot), 8);
+    assert_eq!(junk(&plot), 16);
     plot.audit().check(put);
 }
 

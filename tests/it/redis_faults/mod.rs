@@ -12,6 +12,7 @@ mod late;
 mod limits;
 mod missing;
 mod outages;
+mod packed;
 mod replies;
 mod site;
 mod slots;

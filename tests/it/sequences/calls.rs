@@ -163,10 +163,15 @@ impl Run {
         Ok(())
     }
 
+    /// Whether a ticket of an earlier claim settles a later one of the same session, the contract leaves open.
     pub fn stray(&mut self, pick: usize, ticket: usize, deed: Deed) -> Verdict {
         let session = self.any_session(pick);
         let Some(at) = ticket.checked_rem(self.claims.len()) else { return Ok(()) };
-        let certain = self.book(|book| book.is_certain(session.id));
+        let id = self.claims[at].id();
+        let was_claimed_again = self.claims[at + 1..].iter().any(|claim| claim.id() == id);
+        let is_held = self.book(|book| book.held(session.id)).contains(&id);
+        let certain =
+            self.book(|book| book.is_certain(session.id)) && !(is_held && was_claimed_again);
         let settlement = settlement(&self.claims[at], deed);
         if certain { self.settle(&session, &[settlement]) } else { Ok(()) }
     }

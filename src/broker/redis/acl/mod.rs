@@ -134,7 +134,7 @@ fn commands(roles: &[Role]) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let mut commands: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for role in roles {
         let duty = table::duty(*role);
-        let inside = duty.functions.iter().flat_map(|name| table::calls_of(name));
+        let inside = duty.functions.iter().flat_map(|name| table::calls_of(name, duty.without));
         let native = table::CONNECT.iter().chain(duty.native).copied();
         for (command, keys) in inside.chain(native) {
             commands.entry(command).or_default().extend(keys);

@@ -56,16 +56,30 @@ pub(super) const SHARED: &[Piece] = &[
         "forget",
         &[],
         &[
-            ("EXISTS", &["tr", "k", "z", "ref"]),
+            ("EXISTS", &["tr", "k", "z", "ref", "cn"]),
             ("HDEL", &["t", "tr", "k", "ref"]),
             ("HMGET", &["ref"]),
-            ("SREM", &["z"]),
+            ("SREM", &["z", "cn"]),
             ("ZADD", &["d"]),
         ],
     ),
     piece("archive", &[], &[("HSET", &["k"]), ("SREM", &["z"]), ("ZADD", &["x"])]),
-    piece("marked", &[], &[("EXISTS", &["cn"]), ("SMISMEMBER", &["cn"])]),
-    piece("claims", &[], &[("EXISTS", &["tr"]), ("HMGET", &["tr"])]),
+    piece("cancelled_of", &[], &[("EXISTS", &["cn"]), ("SMISMEMBER", &["cn"])]),
+    piece(
+        "without_cancelled",
+        &["cancelled_of", "archive", "now"],
+        &[("EXISTS", &["cn"]), ("HEXISTS", &["t"]), ("SREM", &["cn"]), ("ZSCORE", &["x"])],
+    ),
+    piece("is_held", &["all_held"], &[]),
+    piece("trails_of", &[], &[("EXISTS", &["tr"]), ("HMGET", &["tr"])]),
+    piece("hold", &[], &[("HSET", &["a:*"])]),
+    piece("masks_of", &[], &[("HMGET", &["ln"])]),
+    piece("lines_of", &[], &[("HGETALL", &["ln"])]),
+    piece(
+        "all_held",
+        &[],
+        &[("HGETALL", &["a:*", "dead:*"]), ("LRANGE", &["dd"]), ("ZRANGE", &["l", "q"])],
+    ),
     piece("first_time", &[], &[("ZRANGE", &["s", "r", "c"])]),
 ];
 
@@ -92,13 +106,13 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "dequeue",
-        &["now", "junk", "clear_line", "claims"],
+        &["now", "junk", "clear_line", "trails_of", "hold", "masks_of", "without_cancelled"],
         &[
             ("HDEL", &["ln"]),
-            ("HMGET", &["cfg", "ln", "t"]),
+            ("HMGET", &["cfg", "t"]),
             ("HSET", &["ln"]),
             ("RPOP", &["p*", "z*"]),
-            ("SADD", &["a:*"]),
+            ("RPUSH", &["p*", "z*"]),
             ("SET", &["i"]),
             ("ZADD", &["l"]),
             ("ZSCORE", &["l", "e", "q"]),
@@ -106,30 +120,42 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "settle",
-        &["now", "tally", "line_up", "wake_ready", "forget", "bury_lost"],
         &[
-            ("HDEL", &["tr"]),
+            "now",
+            "tally",
+            "line_up",
+            "wake_ready",
+            "forget",
+            "bury_lost",
+            "archive",
+            "cancelled_of",
+        ],
+        &[
+            ("HDEL", &["tr", "a:*"]),
             ("HGET", &["cfg"]),
-            ("HSET", &["tr", "k"]),
+            ("HMGET", &["a:*"]),
+            ("HSET", &["tr", "k", "a:*"]),
             ("PUBLISH", &["due", "settled"]),
             ("RPUSH", &["p*", "z*"]),
             ("SADD", &["z"]),
-            ("SMISMEMBER", &["a:*"]),
-            ("SREM", &["a:*", "z"]),
-            ("TYPE", &["tr", "k", "ln", "z", "r", "s", "c", "x"]),
-            ("ZADD", &["c", "r", "s", "x"]),
+            ("SREM", &["z", "cn"]),
+            ("TYPE", &["tr", "k", "ln", "z", "cn", "r", "s", "c", "x"]),
+            ("ZADD", &["c", "r", "s"]),
             ("ZRANGE", &["c", "r", "s"]),
             ("ZSCORE", &["l", "q"]),
         ],
     ),
     piece(
         "retire",
-        &["now", "junk", "line_up", "wake_ready", "bury_lost"],
+        &["now", "junk", "line_up", "wake_ready", "bury_lost", "archive", "cancelled_of"],
         &[
+            ("HDEL", &["a:*"]),
             ("HGET", &["cfg"]),
+            ("HGETALL", &["a:*"]),
+            ("HSET", &["a:*"]),
+            ("PUBLISH", &["settled"]),
             ("RPUSH", &["p*", "z*"]),
-            ("SMEMBERS", &["a:*"]),
-            ("SREM", &["a:*"]),
+            ("SREM", &["cn"]),
             ("ZADD", &["q", "e"]),
             ("ZREM", &["l"]),
             ("ZSCORE", &["l", "q", "e"]),
@@ -137,8 +163,14 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "beat",
-        &["now", "bury_lost"],
-        &[("HGET", &["cfg"]), ("ZADD", &["l", "q"]), ("ZSCORE", &["l", "q"])],
+        &["now", "bury_lost", "cancelled_of"],
+        &[
+            ("EXISTS", &["cn"]),
+            ("HGET", &["cfg"]),
+            ("HGETALL", &["a:*"]),
+            ("ZADD", &["l", "q"]),
+            ("ZSCORE", &["l", "q"]),
+        ],
     ),
     piece(
         "advance",
@@ -153,22 +185,32 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "reclaim",
-        &["now", "junk", "clear_line", "bury", "claims", "first_time", "drop_orphans"],
+        &[
+            "now",
+            "junk",
+            "clear_line",
+            "bury",
+            "trails_of",
+            "hold",
+            "masks_of",
+            "first_time",
+            "drop_orphans",
+            "without_cancelled",
+        ],
         &[
             ("EXISTS", &["dead:*", "p*", "z*"]),
+            ("HDEL", &["dead:*"]),
             ("HGET", &["cfg", "ln"]),
             ("HKEYS", &["ln"]),
-            ("HLEN", &["ln"]),
-            ("HMGET", &["st", "ln"]),
-            ("HRANDFIELD", &["ln"]),
-            ("HSET", &["st", "ln"]),
+            ("HLEN", &["ln", "dead:*"]),
+            ("HMGET", &["st"]),
+            ("HRANDFIELD", &["ln", "dead:*"]),
+            ("HSET", &["st", "ln", "dead:*"]),
             ("LINDEX", &["dd"]),
             ("LPOP", &["dd"]),
             ("LRANGE", &["p*", "z*"]),
             ("LREM", &["p*", "z*"]),
-            ("SADD", &["a:*"]),
-            ("SCARD", &["dead:*"]),
-            ("SPOP", &["dead:*"]),
+            ("LSET", &["p*", "z*"]),
             ("ZADD", &["l"]),
             ("ZRANGE", &["l", "q", "e", "d"]),
             ("ZREM", &["l", "q", "e", "d"]),
@@ -177,40 +219,33 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "show",
-        &[],
+        &["is_held"],
         &[
             ("HEXISTS", &["t"]),
             ("HGET", &["tr", "k"]),
-            ("LRANGE", &["dd"]),
-            ("SISMEMBER", &["a:*", "dead:*", "or"]),
-            ("ZRANGE", &["l", "q"]),
+            ("SISMEMBER", &["or"]),
             ("ZSCORE", &["s", "r", "c", "x"]),
         ],
     ),
     piece(
         "stats",
-        &[],
+        &["all_held", "lines_of"],
         &[
-            ("HGETALL", &["ln"]),
-            ("HMGET", &["st"]),
-            ("LLEN", &["p*", "z*"]),
-            ("LRANGE", &["p*", "z*", "dd"]),
-            ("SCARD", &["a:*", "dead:*"]),
+            ("HLEN", &["t"]),
+            ("HMGET", &["st", "cfg"]),
+            ("LRANGE", &["p*", "z*"]),
+            ("SCARD", &["or"]),
             ("ZCARD", &["s", "r", "c", "x"]),
-            ("ZRANGE", &["l", "q"]),
         ],
     ),
     piece(
         "list",
-        &[],
+        &["all_held", "lines_of"],
         &[
-            ("HGETALL", &["ln"]),
             ("LLEN", &["p*", "z*"]),
-            ("LPOS", &["p*", "z*"]),
-            ("LRANGE", &["p*", "z*", "dd"]),
-            ("SMEMBERS", &["a:*", "dead:*"]),
+            ("LRANGE", &["p*", "z*"]),
             ("ZCOUNT", &["s", "r", "c", "x"]),
-            ("ZRANGE", &["l", "q", "s", "r", "c", "x"]),
+            ("ZRANGE", &["s", "r", "c", "x"]),
         ],
     ),
     piece(
@@ -280,6 +315,8 @@ pub(super) const CONNECT: &[Call] = &[
 /// What a role is for: the functions it calls, and what it does beside them.
 pub(super) struct Duty {
     pub(super) functions: &'static [&'static str],
+    /// Pieces its functions do without: they ask whether they may.
+    pub(super) without: &'static [&'static str],
     pub(super) native: &'static [Call],
 }
 
@@ -289,6 +326,8 @@ pub(super) const fn duty(role: Role) -> Duty {
     match role {
         Role::Producer => Duty {
             functions: &["enqueue", "show"],
+            // It learns whether a task ended; what runs would tell it ids of others.
+            without: &["all_held"],
             native: &[
                 ("EXEC", &[]),
                 ("FCALL", &["t", "workers", "never"]),
@@ -308,6 +347,7 @@ pub(super) const fn duty(role: Role) -> Duty {
         },
         Role::Worker => Duty {
             functions: &["dequeue", "settle", "retire", "beat", "report", "advance", "reclaim"],
+            without: &[],
             native: &[
                 ("FCALL", &["t", "workers", "never"]),
                 ("FCALL_RO", &["t", "workers", "never"]),
@@ -320,6 +360,7 @@ pub(super) const fn duty(role: Role) -> Duty {
         },
         Role::Scheduler => Duty {
             functions: &["enqueue", "settle", "retire", "beat", "report", "advance", "reclaim"],
+            without: &[],
             native: &[
                 ("EXEC", &[]),
                 ("FCALL", &["t", "workers", "never"]),
@@ -339,6 +380,7 @@ pub(super) const fn duty(role: Role) -> Duty {
         },
         Role::Viewer => Duty {
             functions: &["show", "stats", "list", "workers"],
+            without: &[],
             native: &[
                 ("FCALL_RO", &["t", "workers", "never"]),
                 ("HGET", &["t"]),
@@ -349,6 +391,7 @@ pub(super) const fn duty(role: Role) -> Duty {
         },
         Role::Operator => Duty {
             functions: &["show", "stats", "list", "workers", "cancel", "configure", "signal"],
+            without: &[],
             native: &[
                 ("FCALL", &["t", "workers", "never"]),
                 ("FCALL_RO", &["t", "workers", "never"]),
@@ -361,18 +404,21 @@ pub(super) const fn duty(role: Role) -> Duty {
         },
         Role::Deployer => Duty {
             functions: &[],
+            without: &[],
             native: &[("FUNCTION|LIST", &[]), ("FUNCTION|LOAD", &[]), ("FUNCTION|STATS", &[])],
         },
     }
 }
 
-/// Every call of a function, with what it shares.
-pub(super) fn calls_of(function: &str) -> Vec<Call> {
+/// Every call of a function, with what it shares but for some pieces.
+pub(super) fn calls_of(function: &str, without: &[&str]) -> Vec<Call> {
     let found = FUNCTIONS.iter().find(|piece| piece.name == function);
-    found.map(gather).unwrap_or_default()
+    found.map(|piece| gather(piece, without)).unwrap_or_default()
 }
 
-fn gather(piece: &Piece) -> Vec<Call> {
-    let shared = SHARED.iter().filter(|other| piece.shares.contains(&other.name));
-    piece.calls.iter().copied().chain(shared.flat_map(gather)).collect()
+fn gather(piece: &Piece, without: &[&str]) -> Vec<Call> {
+    let used =
+        |other: &&Piece| piece.shares.contains(&other.name) && !without.contains(&other.name);
+    let shared = SHARED.iter().filter(used).flat_map(|other| gather(other, without));
+    piece.calls.iter().copied().chain(shared).collect()
 }

@@ -1,7 +1,7 @@
 -- cancel: a task that waits is archived; one that runs is marked, and its worker told.
 --
 -- KEYS  1 t
--- ARGV  ticket, the code of the reason.
+-- ARGV  ticket.
 -- Reply x archived, a it runs and is marked, e it had ended, '' there is no such task.
 -- Cost  O(active). Allowed when Redis is out of memory.
 --
@@ -25,7 +25,7 @@ local function cancel(keys, args)
       return 'a'
     end
   end
-  archive(b, ticket, at, args[2])
+  archive(b, ticket, at, CANCELLED)
   call('PUBLISH', b .. 'settled', '')
   return 'x'
 end

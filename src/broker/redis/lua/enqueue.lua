@@ -2,14 +2,15 @@
 --
 -- KEYS  1 t
 -- ARGV  number of batches, then per batch: its id, its number of tasks; then, in the order of the batches,
---       runs of tasks: suffix of their tickets, mode, number, and the tasks:
---         mode n: due at once, id new. A task is its id. The record is written by an HSET that follows in the
---                 same MULTI, so that it need not pass through here.
+--       runs of tasks: suffix of their tickets, mode, number of arguments, and those:
+--         mode n: due at once, id new. Ids, ENTRY_IDS an argument, fewer in the last one. The records are written
+--                 by an HSET that follows in the same MULTI, so that they need not pass through here.
 --         mode x: anything. A task is `id 16 | flags 1 | due ms 8 | record`; flags 1: remember its id,
 --                 2: due is a time, 4: due is a delay.
 -- Reply '' if all were created, else a '1' (created) or '0' (exists or remembered) per task.
 --       QFULL: over the limit of the queue, nothing stored.
--- Cost  O(tasks), plus O(log n) per scheduled one. Not allowed when Redis is out of memory.
+-- Cost  O(tasks), of mode n mostly O(arguments), plus O(log n) per scheduled one. Not allowed when Redis is out of
+--       memory.
 --
 -- When a task of mode n is not created its record must not stay: its id is put aside in `or`. Every
 -- enqueue begins by deleting those, before any of them could get a state again; the tick does, too.
@@ -25,23 +26,27 @@ local NEW = 50 * 60000
 -- A batch draws its ids at once: its first and its last tell of all.
 local function enqueue_plain(b, args, first, suffix, at, sizes)
   local last, stamp = #args, struct.pack('>I6', at)
-  local look, from = false, first
+  local look, from = false, 0
+  local function look_at(task)
+    local drawn = struct.unpack('>I6', args[first + floor(task / ENTRY_IDS)], 1 + 16 * (task % ENTRY_IDS))
+    look = look or drawn < at - NEW or drawn > at + 60000
+  end
   for batch = 1, #sizes do
-    for _, i in ipairs({ from, from + sizes[batch] - 1 }) do
-      local drawn = struct.unpack('>I6', args[i])
-      look = look or drawn < at - NEW or drawn > at + 60000
-    end
+    look_at(from)
+    look_at(from + sizes[batch] - 1)
     from = from + sizes[batch]
   end
   -- A key of another type is found before anything is written.
-  call('HEXISTS', b .. 't', args[first])
+  call('HEXISTS', b .. 't', sub(args[first], 1, 16))
   if look then
-    local stored = call('HMGET', b .. 't', unpack(args, first, last))
-    for i = 1, #stored do
+    local ids = {}
+    for i = first, last do cut(args[i], '', ids) end
+    local stored = call('HMGET', b .. 't', unpack(ids))
+    for i = 1, #ids do
       if stored[i] then return false end
     end
   end
-  for i = first, last do args[i] = args[i] .. stamp end
+  for i = first, last do args[i] = stamp .. args[i] end
   push_line(b, 'LPUSH', b .. 'p' .. suffix, args, first, last)
   open_line(b, 'p', suffix)
   return true
@@ -100,12 +105,14 @@ local function enqueue(keys, args)
   while next_arg <= #args do
     local suffix, plain, size = args[next_arg], args[next_arg + 1] == 'n', tonumber(args[next_arg + 2])
     for i = next_arg + 3, next_arg + 2 + size do
-      n = n + 1
-      suffixes[n] = suffix
       if plain then
-        ids[n] = args[i]
+        cut(args[i], '', ids)
       else
-        ids[n], items[n] = sub(args[i], 1, 16), args[i]
+        ids[n + 1], items[n + 1] = sub(args[i], 1, 16), args[i]
+      end
+      while n < #ids do
+        n = n + 1
+        suffixes[n] = suffix
       end
     end
     next_arg = next_arg + 3 + size
@@ -165,11 +172,11 @@ local function enqueue(keys, args)
         line = {}
         lines[suffixes[i]] = line
       end
-      line[#line + 1] = ids[i] .. stamp
+      line[#line + 1] = ids[i]
     end
     if created < n then answers[i] = creates[i] and '1' or '0' end
   end
-  for suffix, entries in pairs(lines) do join(b, 'LPUSH', 'p', suffix, entries) end
+  for suffix, line in pairs(lines) do join(b, 'LPUSH', 'p', suffix, line, stamp) end
   -- After all that may find a key of another type: a record without a state would be a task that exists, for
   -- whoever enqueues it again, and never runs.
   for i = 1, n do

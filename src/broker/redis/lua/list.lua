@@ -2,10 +2,17 @@
 --
 -- KEYS  1 t
 -- ARGV  state (s r c x: by time; p: by line; a: by ticket), rows, then where the page before ended, if it did:
---         s r c x: time, ticket | p: line (lane and suffix), entry | a: ticket
+--         s r c x: time, ticket | p: line (lane and suffix), place | a: ticket
 -- Reply the rows: s r c x: ticket, time ... | p: line, entry ... | a: ticket ...; one row more than asked for
---       tells that there is another page.
+--       tells that there is another page. An entry is what is left of it behind the page before, and has as many
+--       rows as ids.
 -- Cost  O(rows + log n) by time; p: O(rows + offset in the line + kinds); a: O(active). Reads only.
+--
+-- A place in a line is the name of an entry, `since 6 | its last id`, and the id behind which to go on: an entry is
+-- claimed from its first id, so that its name stays.
+
+-- Most entries of junk that are passed in a line.
+local PASSED_MAX = 10000
 
 -- Where in a set the first member after (time, ticket) stands.
 local function rank_after(key, time, ticket)
@@ -21,32 +28,52 @@ local function rank_after(key, time, ticket)
   return low
 end
 
-local function pending(b, rows, line_after, entry_after)
-  local lines = {}
-  local masks = call('HGETALL', b .. 'ln')
-  for i = 1, #masks, 2 do
-    for line = 0, 19 do
-      if band(mask_of(masks[i + 1]), lshift(1, line)) ~= 0 then
-        lines[#lines + 1] = (line < 10 and 'p' or 'z') .. char(line % 10, 1, 0) .. masks[i]
-      end
+-- The ids of an entry behind this one; all if it is not among them: then it has gone before them.
+local function behind(ids, id)
+  local at = find(ids, id, 1, true)
+  while at and at % 16 ~= 1 do at = find(ids, id, at + 1, true) end
+  return at and sub(ids, at + 16) or ids
+end
+
+-- Calls a function with each entry of a line as it is served, until that answers true.
+local function walk(key, visit)
+  for from = 1, call('LLEN', key), LOOK do
+    local entries = call('LRANGE', key, -(from + LOOK - 1), -from)
+    for i = #entries, 1, -1 do
+      if visit(entries[i]) then return end
     end
   end
+end
+
+local function pending(b, rows, line_after, place)
+  local lines = lines_of(b)
   table.sort(lines)
-  local page = {}
+  local page, want = {}, rows + 1
   for _, line in ipairs(lines) do
-    if not line_after or line >= line_after then
-      local last = call('LLEN', b .. line) - 1
-      if line == line_after then
-        -- What stood before it in the line has gone before it: if it is gone itself, the line starts anew.
-        last = (call('LPOS', b .. line, entry_after, 'RANK', -1) or last + 1) - 1
-      end
-      local want = rows + 1 - #page / 2
-      if last >= 0 and want > 0 then
-        local entries = call('LRANGE', b .. line, math.max(last - want + 1, 0), last)
-        for i = #entries, 1, -1 do
-          page[#page + 1] = line
-          page[#page + 1] = entries[i]
+    if want > 0 and (not line_after or line >= line_after) then
+      local name, id = line == line_after and sub(place, 1, 22), place and sub(place, 23)
+      local passed = 0
+      local function add(entry)
+        local ids = ids_in(entry)
+        if name then
+          -- What stood before it in the line has gone before it.
+          if not ids or sub(entry, 1, 6) .. sub(entry, -16) ~= name then return false end
+          name, ids = false, behind(ids, id)
         end
+        if not ids then
+          passed = passed + 1
+        elseif #ids > 0 then
+          page[#page + 1] = line
+          page[#page + 1] = sub(entry, 1, 6) .. ids
+          want = want - #ids / 16
+        end
+        return want <= 0 or passed > PASSED_MAX
+      end
+      walk(b .. line, add)
+      if name then
+        -- The entry is gone itself: the line starts anew.
+        name = false
+        walk(b .. line, add)
       end
     end
   end
@@ -54,21 +81,13 @@ local function pending(b, rows, line_after, entry_after)
 end
 
 local function active(b, rows, after)
-  local all = {}
-  local function gather(set, sessions)
-    for _, session in ipairs(sessions) do
-      for _, ticket in ipairs(call('SMEMBERS', b .. set .. session)) do
-        if not after or ticket > after then all[#all + 1] = ticket end
-      end
-    end
-  end
-  gather('a:', call('ZRANGE', b .. 'l', 0, -1))
-  gather('a:', call('ZRANGE', b .. 'q', 0, -1))
-  gather('dead:', call('LRANGE', b .. 'dd', 0, -1))
+  local tickets, all, told = all_held(b), {}, {}
+  for i = 1, #tickets, 2 do cut(tickets[i + 1], tickets[i], all) end
   table.sort(all)
-  local page = {}
-  for i = 1, min(rows + 1, #all) do page[i] = all[i] end
-  return page
+  for i = 1, #all do
+    if #told <= rows and (not after or all[i] > after) then told[#told + 1] = all[i] end
+  end
+  return told
 end
 
 local function list(keys, args)

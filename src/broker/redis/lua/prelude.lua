@@ -1,8 +1,15 @@
 -- What the functions share. Not a function of its own.
 --
 -- A ticket: id 16 | priority 1 | tasks in the record 1 | class 1 | kind 5. Its last 8 bytes, the suffix, and
--- a lane (p: shared, z: alone) name the line in which it waits. A line is a list of entries `id 16 | pending
--- since, ms 6`; what comes is pushed on the left, what goes is popped on the right.
+-- a lane (p: shared, z: alone) name the line in which it waits.
+--
+-- Ids go together where they can, for a string of its own is what a task costs most in Lua:
+--   A line is a list of entries `pending since, ms 6 | ids`, in the order in which they are served. What comes is
+--   pushed on the left, what goes is popped on the right.
+--   What a session holds is a hash of claims: `number 8 | suffix 8` -> ids, in the order in which they were
+--   claimed. What is settled is taken out; a claim of which nothing is left is no field. No number comes twice in
+--   a session.
+-- Each has 1 to ENTRY_IDS ids. Whatever else is found there was not written by us.
 
 local FORMAT = 1
 local HOUR = 3600000
@@ -12,6 +19,8 @@ local TIME_MAX = 253402300799999
 local LOOK = 100
 -- Most arguments of one variadic command.
 local STEP = 1000
+-- Most ids of an entry of a line, and of a claim.
+local ENTRY_IDS = 128
 
 -- KEYS[1] is the hash of records, `oncue:{namespace/queue}:t`; the other keys differ in what follows the tag. In a
 -- cluster KEYS[2] is one that never exists.
@@ -49,6 +58,36 @@ local function ids_of(tickets)
   return ids
 end
 
+-- Appends each of these ids, with what shall stand behind it, to a list.
+local function cut(ids, behind, list)
+  local n = #list
+  for from = 1, #ids, 16 do
+    n = n + 1
+    list[n] = sub(ids, from, from + 15) .. behind
+  end
+end
+
+-- Whether bytes are ids of one entry or claim.
+local function are_ids(bytes)
+  return #bytes > 0 and #bytes % 16 == 0 and #bytes <= 16 * ENTRY_IDS
+end
+
+-- The ids of an entry; none if it is none of ours: whoever may enqueue may also push junk.
+local function ids_in(entry)
+  local ids = sub(entry, 7)
+  return are_ids(ids) and ids
+end
+
+-- A list of ids as entries, for LPUSH in their order, for RPUSH from the last: the first id is served first.
+local function packed(stamp, ids, push)
+  local entries = {}
+  for from = 1, #ids, ENTRY_IDS do
+    local entry = stamp .. concat(ids, '', from, min(from + ENTRY_IDS - 1, #ids))
+    table.insert(entries, push == 'RPUSH' and 1 or #entries + 1, entry)
+  end
+  return entries
+end
+
 -- The bit of a line in the mask of its kind.
 local function line_bit(lane, priority)
   return lshift(1, priority + (lane == 'z' and 10 or 0))
@@ -74,7 +113,7 @@ end
 -- tried: a right that is missing must not look like junk.
 local function is_foreign(reply)
   if type(reply) ~= 'table' or not reply.err then return false end
-  if string.find(reply.err, 'WRONGTYPE', 1, true) then return true end
+  if find(reply.err, 'WRONGTYPE', 1, true) then return true end
   error(reply)
 end
 
@@ -100,8 +139,9 @@ local function open_line(b, lane, suffix)
   if with ~= mask then call('HSET', b .. 'ln', kind, with) end
 end
 
--- Entries join a line: as the last ones (LPUSH) or before all others (RPUSH).
-local function join(b, push, lane, suffix, entries)
+-- Ids join a line, pending since the time in the stamp: as the last ones (LPUSH) or before all others (RPUSH).
+local function join(b, push, lane, suffix, ids, stamp)
+  local entries = packed(stamp, ids, push)
   for from = 1, #entries, STEP do
     push_line(b, push, b .. lane .. suffix, entries, from, min(from + STEP - 1, #entries))
   end
@@ -123,17 +163,49 @@ local function line_up(b, push, tickets, at)
       line = {}
       lines[name] = line
     end
-    line[#line + 1] = ids[i] .. since
+    line[#line + 1] = ids[i]
   end
-  for name, line in pairs(lines) do join(b, push, sub(name, 1, 1), sub(name, 2), line) end
+  for name, line in pairs(lines) do join(b, push, sub(name, 1, 1), sub(name, 2), line, since) end
 end
 
--- Whether bytes found in one of our keys are a ticket: whoever may enqueue may also push junk.
+-- Whether these bytes are 16 and a suffix: a ticket, or the name of a claim.
 local function is_ticket(bytes)
   return #bytes == 24 and byte(bytes, 17) <= 9 and byte(bytes, 18) == 1 and byte(bytes, 19) == 0
 end
 
-local ENTRY = 22
+-- Whether a field found among claims is one of ours.
+local function is_claim(field, ids)
+  return #field == 16 and is_ticket('        ' .. field) and are_ids(ids)
+end
+
+-- Makes claims of ids by line, a list of { suffix, ids }, numbered from `number`, and has them held by a session.
+-- Answers them as functions do: suffix, ids ...
+local function hold(b, session, lines, number)
+  local fields, told = {}, {}
+  for _, line in ipairs(lines) do
+    local suffix, ids = line[1], line[2]
+    for from = 1, #ids, 16 * ENTRY_IDS do
+      local some = sub(ids, from, from + 16 * ENTRY_IDS - 1)
+      fields[#fields + 1] = struct.pack('>I8', number) .. suffix
+      fields[#fields + 1] = some
+      told[#told + 1] = suffix
+      told[#told + 1] = some
+      number = number + 1
+    end
+  end
+  each('HSET', b .. 'a:' .. session, fields)
+  return told
+end
+
+-- The masks of kinds.
+local function masks_of(b, kinds)
+  local masks = {}
+  for from = 1, #kinds, STEP do
+    local some = call('HMGET', b .. 'ln', unpack(kinds, from, min(from + STEP - 1, #kinds)))
+    for i = 1, #some do masks[from + i - 1] = mask_of(some[i]) end
+  end
+  return masks
+end
 
 -- Ends a session: it neither claims nor settles any more, and what it holds is taken over by a reclaim.
 local function bury(b, session, at)
@@ -159,14 +231,57 @@ local function wake_ready(b)
   if call('DEL', b .. 'i') == 1 then call('PUBLISH', b .. 'ready', '') end
 end
 
+-- The code of the reason of an archive: cancelled.
+local CANCELLED = 2
+
+-- A task is archived.
+local function archive(b, ticket, at, reason)
+  local id = id_of(ticket)
+  call('HSET', b .. 'k', id, '!' .. char(reason))
+  call('SREM', b .. 'z', id)
+  call('ZADD', b .. 'x', at, ticket)
+end
+
+-- Which of these ids are cancelled, 1 or 0 each; nothing if none is.
+local function cancelled_of(b, ids)
+  if #ids == 0 or call('EXISTS', b .. 'cn') == 0 then return end
+  local all = {}
+  for from = 1, #ids, STEP do
+    local some = call('SMISMEMBER', b .. 'cn', unpack(ids, from, min(from + STEP - 1, #ids)))
+    for i = 1, #some do all[from + i - 1] = some[i] end
+  end
+  return all
+end
+
+-- Ids that were taken off their line, without those that were cancelled while they stood there: these are archived.
+local function without_cancelled(b, suffix, ids)
+  if #ids == 0 or call('EXISTS', b .. 'cn') == 0 then return ids end
+  local list, kept = {}, {}
+  cut(ids, '', list)
+  local marks = cancelled_of(b, list)
+  for i = 1, #list do
+    if marks[i] == 0 then
+      kept[#kept + 1] = list[i]
+    else
+      local ticket = list[i] .. suffix
+      if not call('ZSCORE', b .. 'x', ticket) and call('HEXISTS', b .. 't', list[i]) == 1 then
+        archive(b, ticket, now(), CANCELLED)
+      end
+      call('SREM', b .. 'cn', list[i])
+    end
+  end
+  return concat(kept)
+end
+
 -- Tasks are gone: all that hangs on them goes too. An id with a key of its own is remembered for a day.
 -- The clock is asked only if it matters: it costs as much as many a command.
 local function forget(b, ids, clock)
   each('HDEL', b .. 't', ids)
-  if call('EXISTS', b .. 'tr', b .. 'k', b .. 'z', b .. 'ref') == 0 then return end
+  if call('EXISTS', b .. 'tr', b .. 'k', b .. 'z', b .. 'ref', b .. 'cn') == 0 then return end
   each('HDEL', b .. 'tr', ids)
   each('HDEL', b .. 'k', ids)
   each('SREM', b .. 'z', ids)
+  each('SREM', b .. 'cn', ids)
   if call('EXISTS', b .. 'ref') == 0 then return end
   for from = 1, #ids, STEP do
     local to = min(from + STEP - 1, #ids)
@@ -188,18 +303,71 @@ local function drop_orphans(b)
   end
 end
 
--- What is claimed, as it is answered: tickets in one string, and the trails of those that have one.
-local function claims(b, tickets)
+-- Everything that sessions hold, those that were killed included: lists of ids by their suffixes, suffix, ids ...
+-- What is no claim of ours holds nothing. O(active): for readers only.
+local function all_held(b)
+  local all, seen = {}, {}
+  local function gather(kind, sessions)
+    for _, session in ipairs(sessions) do
+      local key = b .. kind .. session
+      local found = seen[key] and {} or call('HGETALL', key)
+      seen[key] = true
+      for i = 1, #found, 2 do
+        if is_claim(found[i], found[i + 1]) then
+          all[#all + 1] = sub(found[i], 9)
+          all[#all + 1] = found[i + 1]
+        end
+      end
+    end
+  end
+  gather('a:', call('ZRANGE', b .. 'l', 0, -1))
+  gather('a:', call('ZRANGE', b .. 'q', 0, -1))
+  gather('dead:', call('LRANGE', b .. 'dd', 0, -1))
+  return all
+end
+
+-- The names of all lines that may hold something: lane and suffix.
+local function lines_of(b)
+  local lines, masks = {}, call('HGETALL', b .. 'ln')
+  for i = 1, #masks, 2 do
+    for line = 0, 19 do
+      if band(mask_of(masks[i + 1]), lshift(1, line)) ~= 0 then
+        lines[#lines + 1] = (line < 10 and 'p' or 'z') .. char(line % 10, 1, 0) .. masks[i]
+      end
+    end
+  end
+  return lines
+end
+
+-- Whether a session holds a task. Who may not see what is held is told that none does.
+local function is_held(b, ticket)
+  if not redis.acl_check_cmd('HGETALL', b .. 'a:') then return false end
+  local id, suffix, all = id_of(ticket), sub(ticket, 17), all_held(b)
+  for i = 1, #all, 2 do
+    local at = all[i] == suffix and find(all[i + 1], id, 1, true)
+    while at do
+      if at % 16 == 1 then return true end
+      at = find(all[i + 1], id, at + 1, true)
+    end
+  end
+  return false
+end
+
+-- The trails of what is claimed, as they are answered: pairs of position and bytes.
+local function trails_of(b, told)
   local trails = {}
-  if #tickets > 0 and call('EXISTS', b .. 'tr') == 1 then
-    local found = try('HMGET', b .. 'tr', unpack(ids_of(tickets)))
-    if is_foreign(found) then found = {} end
-    for i = 1, #tickets do
+  if #told == 0 or call('EXISTS', b .. 'tr') == 0 then return trails end
+  local ids = {}
+  for i = 2, #told, 2 do cut(told[i], '', ids) end
+  for from = 1, #ids, STEP do
+    local found = try('HMGET', b .. 'tr', unpack(ids, from, min(from + STEP - 1, #ids)))
+    if is_foreign(found) then return {} end
+    for i = 1, #found do
       if found[i] then
-        trails[#trails + 1] = i - 1
+        trails[#trails + 1] = from + i - 2
         trails[#trails + 1] = found[i]
       end
     end
   end
-  return concat(tickets), trails
+  return trails
 end

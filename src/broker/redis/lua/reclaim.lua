@@ -2,12 +2,13 @@
 -- a queue: it also tells what may have been missed, and forgets what is too old to matter.
 --
 -- KEYS  1 t
--- ARGV  sweep session, lease ms, most claims, gap ms, grace ms, then the kinds the worker knows.
--- Reply tickets in one string; trails as pairs of position and bytes; how many of the tickets, from the first,
+-- ARGV  sweep session, lease ms, most tasks, gap ms, grace ms, number of the first claim (those that follow are
+--       used, too, as many as tasks), then the kinds the worker knows.
+-- Reply claims: suffix, ids ...; trails as pairs of position and bytes; how many of the tasks, from the first,
 --       were lost (the others nobody took); 1 if tasks of a known kind are pending, and 2 more if no sweep was
 --       here before; the next due time or -1; the server's time.
 --       FENCED: the sweep session is retired, dead, or its lease ran out.
--- Cost  O(claims + sessions killed + kinds pending), each bounded. Allowed when Redis is out of memory.
+-- Cost  O(tasks + sessions killed + kinds pending), each bounded. Allowed when Redis is out of memory.
 --
 -- After a gap in the ticks of all sweepers nobody is killed for another gap's length: an outage or a jump of
 -- the clock is not a death. A sweep that takes nothing leaves no session.
@@ -18,8 +19,9 @@ local KILL_MAX, KINDS_MAX = 500, 200
 local LOOKS_MAX = 5000
 -- Most steps in which what is too old is forgotten.
 local TRIMS_MAX = 20
--- Most sets of the dead looked into: few of them are empty or hold junk.
-local DEAD_MAX = 1000
+-- Most killed sessions, and most of their claims, looked at in one call: few of them are empty or junk; and how many
+-- claims are asked for at once.
+local DEAD_MAX, CLAIMS_MAX, CLAIMS_STEP = 1000, 2000, 16
 
 local function guarded(b, at, gap)
   local old = call('HMGET', b .. 'st', 'tick', 'guard')
@@ -38,27 +40,77 @@ local function kill(b, key, at)
   end
 end
 
-local function take_over(b, most)
-  local tickets = {}
+-- Moves up to `most` tasks of the dead into the claims of a session, numbered from `number`. Answers those, and how many
+-- tasks they are.
+local function take_over(b, most, session, number)
+  local told, taken, looks = {}, 0, CLAIMS_MAX
   for _ = 1, DEAD_MAX do
-    local session = #tickets < most and call('LINDEX', b .. 'dd', 0)
-    if not session then break end
-    local key = b .. 'dead:' .. session
-    if is_foreign(try('SCARD', key)) then clear_line(b, key) end
-    for _, ticket in ipairs(call('SPOP', key, most - #tickets)) do
-      if is_ticket(ticket) then
-        tickets[#tickets + 1] = ticket
-      else
-        junk(b)
+    local dead = taken < most and looks > 0 and call('LINDEX', b .. 'dd', 0)
+    if not dead then break end
+    local key = b .. 'dead:' .. dead
+    if is_foreign(try('HLEN', key)) then clear_line(b, key) end
+    repeat
+      local found = call('HRANDFIELD', key, CLAIMS_STEP, 'WITHVALUES')
+      looks = looks - #found / 2
+      local lines, over, rest = {}, {}, {}
+      for i = 1, #found, 2 do
+        local field, ids = found[i], found[i + 1]
+        if not is_claim(field, ids) then
+          over[#over + 1] = field
+          junk(b)
+        elseif taken < most then
+          local mine = sub(ids, 1, 16 * (most - taken))
+          lines[#lines + 1] = { sub(field, 9), mine }
+          taken = taken + #mine / 16
+          if #mine == #ids then
+            over[#over + 1] = field
+          else
+            rest = { field, sub(ids, #mine + 1) }
+          end
+        end
       end
-    end
+      -- Held by the one before the other lets go of it: what is held twice is run twice, what nobody holds never.
+      local some = hold(b, session, lines, number + #told / 2)
+      for i = 1, #some do told[#told + 1] = some[i] end
+      each('HSET', key, rest)
+      each('HDEL', key, over)
+    until #found == 0 or taken >= most or looks <= 0
     if call('EXISTS', key) == 0 then call('LPOP', b .. 'dd') end
   end
-  return tickets
+  return told, taken
 end
 
--- Takes up to `most` tasks of unknown kinds that have been pending since `cutoff` or longer, into `held`.
-local function untaken(b, known, cutoff, most, tickets, held)
+-- Takes up to `most` tasks off one line that have been pending since `cutoff` or longer. Answers their ids, how many they
+-- are, and how many entries were looked at.
+local function take_old(key, cutoff, most, looks)
+  local pieces, got, looked = {}, 0, 0
+  repeat
+    local entries, before, younger = try('LRANGE', key, -LOOK, -1), got, 0
+    if is_foreign(entries) then entries = {} end
+    looked = looked + #entries
+    for i = #entries, 1, -1 do
+      local ids = ids_in(entries[i])
+      if got < most and ids and struct.unpack('>I6', entries[i]) <= cutoff then
+        local mine = sub(ids, 1, 16 * (most - got))
+        if #mine == #ids then
+          call('LREM', key, -1, entries[i])
+        else
+          -- By now it stands behind those that were left alone.
+          call('LSET', key, -younger - 1, sub(entries[i], 1, 6) .. sub(ids, #mine + 1))
+        end
+        pieces[#pieces + 1] = mine
+        got = got + #mine / 16
+      else
+        younger = younger + 1
+      end
+    end
+  until got == before or got == most or looked >= looks
+  return concat(pieces), got, looked
+end
+
+-- Has a session hold up to `most` tasks of unknown kinds that have been pending since `cutoff` or longer, in claims
+-- numbered from `number`; appends those to what is told.
+local function untaken(b, known, cutoff, most, session, number, told)
   local kinds, looks = nil, LOOKS_MAX
   if call('HLEN', b .. 'ln') > KINDS_MAX then
     kinds = call('HRANDFIELD', b .. 'ln', KINDS_MAX)
@@ -66,26 +118,20 @@ local function untaken(b, known, cutoff, most, tickets, held)
     kinds = call('HKEYS', b .. 'ln')
   end
   for _, kind in ipairs(kinds) do
-    local mask = known[kind] and 0 or mask_of(call('HGET', b .. 'ln', kind))
+    -- What is no kind has no tasks of ours.
+    local mask = (known[kind] or #kind ~= 5) and 0 or mask_of(call('HGET', b .. 'ln', kind))
     for line = 0, 19 do
       if most == 0 or looks <= 0 then return end
       if band(mask, lshift(1, line)) ~= 0 then
         local suffix = char(line % 10, 1, 0) .. kind
-        local key = b .. (line < 10 and 'p' or 'z') .. suffix
-        local entries = try('LRANGE', key, -most - LOOK, -1)
-        looks = looks - #entries
-        for _, entry in ipairs(is_foreign(entries) and {} or entries) do
-          local ticket = sub(entry, 1, 16) .. suffix
-          if most > 0 and #entry == ENTRY and struct.unpack('>I6', entry, 17) <= cutoff then
-            if is_ticket(ticket) then
-              call('SADD', held, ticket)
-              tickets[#tickets + 1] = ticket
-              most = most - 1
-            else
-              junk(b)
-            end
-            call('LREM', key, -1, entry)
-          end
+        local ids, got, looked = take_old(b .. (line < 10 and 'p' or 'z') .. suffix, cutoff, most, looks)
+        looks = looks - looked
+        ids = without_cancelled(b, suffix, ids)
+        got = #ids / 16
+        if got > 0 then
+          local some = hold(b, session, { { suffix, ids } }, number + #told / 2)
+          for i = 1, #some do told[#told + 1] = some[i] end
+          most = most - got
         end
       end
     end
@@ -93,10 +139,9 @@ local function untaken(b, known, cutoff, most, tickets, held)
 end
 
 local function any_pending(b, kinds)
-  if #kinds == 0 then return 0 end
-  local masks = call('HMGET', b .. 'ln', unpack(kinds))
+  local masks = masks_of(b, kinds)
   for i = 1, #kinds do
-    local mask = mask_of(masks[i])
+    local mask = masks[i]
     for line = 0, 19 do
       if band(mask, lshift(1, line)) ~= 0 then
         local suffix = char(line % 10, 1, 0) .. kinds[i]
@@ -134,7 +179,7 @@ local function trim(b, key, at)
 end
 
 local function reclaim(keys, args)
-  local b, session, most, at = base(keys), args[1], tonumber(args[3]), now()
+  local b, session, most, at = base(keys), args[1], min(tonumber(args[3]), STEP), now()
   local v = call('HGET', b .. 'cfg', 'v')
   if newer(v) then return newer(v) end
   local lease = call('ZSCORE', b .. 'l', session)
@@ -147,20 +192,20 @@ local function reclaim(keys, args)
     kill(b, 'l', at)
     kill(b, 'q', at)
   end
-  local tickets, held = take_over(b, most), b .. 'a:' .. session
-  local lost = #tickets
-  -- At once: what comes next may find a key of another type.
-  if lost > 0 then
-    each('SADD', held, tickets)
+  local number = tonumber(args[6])
+  local function open()
     if not lease then call('ZADD', b .. 'l', at + args[2], session) end
   end
+  local told, lost = take_over(b, most, session, number)
+  if lost > 0 then open() end
   local kinds, known = {}, {}
-  for i = 6, #args do
+  for i = 7, #args do
     kinds[#kinds + 1] = args[i]
     known[args[i]] = true
   end
-  if lost < most then untaken(b, known, at - args[5], most - lost, tickets, held) end
-  if #tickets > lost and not lease then call('ZADD', b .. 'l', at + args[2], session) end
+  local claims_lost = #told
+  if lost < most then untaken(b, known, at - args[5], most - lost, session, number, told) end
+  if #told > claims_lost then open() end
   -- Leases of a clock that was set back would last as long as that: whoever lives beats again.
   for _, ahead in ipairs(call('ZRANGE', b .. 'l', at + DAY, '+inf', 'BYSCORE', 'LIMIT', 0, KILL_MAX)) do
     call('ZADD', b .. 'l', at + args[2], ahead)
@@ -169,9 +214,8 @@ local function reclaim(keys, args)
   relearn(b, kinds, at)
   trim(b, 'e', at)
   trim(b, 'd', at)
-  local all, trails = claims(b, tickets)
-  local told = any_pending(b, kinds) + (is_first and 2 or 0)
-  return { all, trails, lost, told, first_time(b, { 's', 'r', 'c' }), at }
+  local marks = any_pending(b, kinds) + (is_first and 2 or 0)
+  return { told, trails_of(b, told), lost, marks, first_time(b, { 's', 'r', 'c' }), at }
 end
 
 register('reclaim', reclaim, { 'allow-oom' })

@@ -2,8 +2,19 @@
 --
 -- KEYS  1 t
 -- ARGV  session, then the ids of the tasks the worker knows of.
--- Reply how many were handed back. Of a session nobody knows a tombstone is left: its claim may be on its way.
+-- Reply how many were handed back; those that are cancelled are archived instead. Of a session nobody knows a tombstone is left: its claim may be on its way.
 -- Cost  O(claims of the session). Allowed when Redis is out of memory.
+
+-- Fields and values as pairs, claims in the order in which they were made; a hash has none.
+local function in_order(found)
+  local claims = {}
+  for i = 1, #found, 2 do
+    local number = #found[i] == 16 and struct.unpack('>I8', found[i]) or 0
+    claims[#claims + 1] = { found[i], found[i + 1], number = number }
+  end
+  table.sort(claims, function(x, y) return x.number < y.number end)
+  return claims
+end
 
 local function retire(keys, args)
   local b, session, at = base(keys), args[1], now()
@@ -20,21 +31,50 @@ local function retire(keys, args)
   end
   local known = {}
   for i = 2, #args do known[args[i]] = true end
-  local back = {}
-  for _, ticket in ipairs(call('SMEMBERS', b .. 'a:' .. session)) do
-    if not is_ticket(ticket) then
-      call('SREM', b .. 'a:' .. session, ticket)
+  local held_key = b .. 'a:' .. session
+  local claims, back, rest, over = in_order(call('HGETALL', held_key)), {}, {}, {}
+  for _, claim in ipairs(claims) do
+    local field, ids = claim[1], claim[2]
+    if is_claim(field, ids) then
+      local kept = {}
+      for from = 1, #ids, 16 do
+        local id = sub(ids, from, from + 15)
+        if known[id] then
+          kept[#kept + 1] = id
+        else
+          back[#back + 1] = id .. sub(field, 9)
+        end
+      end
+      if #kept == 0 then
+        over[#over + 1] = field
+      elseif 16 * #kept < #ids then
+        rest[#rest + 1] = field
+        rest[#rest + 1] = concat(kept)
+      end
+    else
+      over[#over + 1] = field
       junk(b)
-    elseif not known[id_of(ticket)] then
-      back[#back + 1] = ticket
     end
   end
+  local ids = ids_of(back)
+  local marks = cancelled_of(b, ids)
   for from = 1, #back, STEP do
     local step = {}
-    for i = from, min(from + STEP - 1, #back) do step[#step + 1] = back[i] end
+    for i = from, min(from + STEP - 1, #back) do
+      if marks and marks[i] == 1 then
+        archive(b, back[i], at, CANCELLED)
+      else
+        step[#step + 1] = back[i]
+      end
+    end
     line_up(b, 'RPUSH', step, at)
   end
-  each('SREM', b .. 'a:' .. session, back)
+  if marks then
+    each('SREM', b .. 'cn', ids)
+    call('PUBLISH', b .. 'settled', '')
+  end
+  each('HSET', held_key, rest)
+  each('HDEL', held_key, over)
   if #back > 0 then wake_ready(b) end
   return #back
 end

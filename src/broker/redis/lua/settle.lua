@@ -1,31 +1,18 @@
 -- settle: writes how claims ended, each on its own.
 --
 -- KEYS  1 t
--- ARGV  session, number of plain ones, then those: tickets of tasks that completed and are gone; then the
---       others, five arguments each: order, ticket, a, c, trail ('' as it is, '-' none, '+' and its bytes).
+-- ARGV  session, number of groups, then those, two arguments each: of tasks that completed and are gone, the
+--       field of their claim, their ids; then the others, five arguments each: order, field of its claim and id,
+--       a, c, trail ('' as it is, '-' none, '+' and its bytes).
 --         g gone, completed | v gone, not counted | k kept: a ms, c result | r retry: after a ms
 --         s snooze: after a ms | l release: into lane a | x archive: a reason, c '1' if it counts as failed
--- Reply '' if all were held and written, else a '1' (written) or '0' (not held) per ticket.
+-- Reply '' if all were held and written, else a '1' (written) or '0' (not held) per task.
 --       FENCED: the session is dead or was never there.
--- Cost  O(tickets), O(log n) for those that wait or are kept. Allowed when Redis is out of memory.
-
--- The common case: all completed and gone, all held. False: it is another, and nothing was done.
-local function settle_plain(b, held_key, args)
-  local held = call('SMISMEMBER', held_key, unpack(args, 3, #args))
-  for i = 1, #held do
-    if held[i] == 0 then return false end
-  end
-  call('SREM', held_key, unpack(args, 3, #args))
-  local ids = {}
-  for i = 1, #held do ids[i] = sub(args[i + 2], 1, 16) end
-  forget(b, ids, now)
-  tally(b, 'completed', #ids)
-  call('PUBLISH', b .. 'settled', '')
-  return true
-end
+-- Cost  O(tasks), O(log n) for those that wait or are kept; O(ENTRY_IDS) per claim that is settled in part. Allowed
+--       when Redis is out of memory.
 
 -- What the orders write to, and as what. A key of another type would stop them half way.
-local TYPES = { tr = 'hash', k = 'hash', ln = 'hash', z = 'set', r = 'zset', s = 'zset', c = 'zset', x = 'zset' }
+local TYPES = { tr = 'hash', k = 'hash', ln = 'hash', z = 'set', cn = 'set', r = 'zset', s = 'zset', c = 'zset', x = 'zset' }
 
 local function of_other_type(b)
   for key, kind in pairs(TYPES) do
@@ -36,53 +23,133 @@ local function of_other_type(b)
   end
 end
 
+-- The claims of these fields as they are held, by field. Nothing is held by what is no claim of ours.
+local function claims_of(held_key, fields)
+  local claims = {}
+  for from = 1, #fields, STEP do
+    local to = min(from + STEP - 1, #fields)
+    local found = call('HMGET', held_key, unpack(fields, from, to))
+    for i = from, to do
+      local ids = found[i - from + 1]
+      claims[fields[i]] = { ids = ids and is_claim(fields[i], ids) and ids or '', next = 1, taken = {} }
+    end
+  end
+  return claims
+end
+
+-- Takes an id out of a claim; false if it does not hold it. Ids that come in the order of the claim are found at
+-- once.
+local function take_out(claim, id)
+  if #id ~= 16 then return false end
+  local at, is_second_look = find(claim.ids, id, claim.next, true), false
+  while true do
+    if at and at % 16 == 1 and not claim.taken[at] then
+      claim.taken[at], claim.next = true, at + 16
+      return true
+    elseif at then
+      at = find(claim.ids, id, at + 1, true)
+    elseif is_second_look then
+      return false
+    else
+      at, is_second_look = find(claim.ids, id, 1, true), true
+    end
+  end
+end
+
+-- What a claim still holds.
+local function left_in(claim)
+  if claim.is_over then return '' end
+  local pieces, from = {}, 1
+  for at = 1, #claim.ids, 16 do
+    if claim.taken[at] then
+      pieces[#pieces + 1] = sub(claim.ids, from, at - 1)
+      from = at + 16
+    end
+  end
+  pieces[#pieces + 1] = sub(claim.ids, from)
+  return concat(pieces)
+end
+
+-- Writes what is left of claims.
+local function let_go(held_key, claims)
+  local over, rest = {}, {}
+  for field, claim in pairs(claims) do
+    local left = left_in(claim)
+    if #left == 0 and #claim.ids > 0 then
+      over[#over + 1] = field
+    elseif #left < #claim.ids then
+      rest[#rest + 1] = field
+      rest[#rest + 1] = left
+    end
+  end
+  each('HSET', held_key, rest)
+  each('HDEL', held_key, over)
+end
+
 local function settle(keys, args)
-  local b, session, plain = base(keys), args[1], tonumber(args[2])
+  local b, session, groups = base(keys), args[1], tonumber(args[2])
   local v = call('HGET', b .. 'cfg', 'v')
   if newer(v) then return newer(v) end
   if not call('ZSCORE', b .. 'l', session) and not call('ZSCORE', b .. 'q', session) then
     bury_lost(b, session, now())
     return fenced('is dead or unknown; its claims belong to others')
   end
-  local held_key = b .. 'a:' .. session
-  if plain > 0 and plain + 2 == #args and settle_plain(b, held_key, args) then return '' end
-  local at = now()
-  local tickets, n = {}, plain + (#args - 2 - plain) / 5
-  local wrong = n > plain and of_other_type(b)
+  local held_key, others = b .. 'a:' .. session, 3 + 2 * groups
+  local wrong = others < #args and of_other_type(b)
   if wrong then return wrong end
-  for i = 1, plain do tickets[i] = args[2 + i] end
-  for i = plain + 1, n do tickets[i] = args[2 + plain + 5 * (i - plain - 1) + 2] end
-  if n == 0 then return '' end
-  local held, missing = call('SMISMEMBER', held_key, unpack(tickets)), false
-  local mine = tickets
-  for i = 1, n do
-    if held[i] == 0 then
-      missing = true
-      break
+  local fields = {}
+  for i = 3, others - 1, 2 do fields[#fields + 1] = args[i] end
+  for i = others, #args, 5 do fields[#fields + 1] = sub(args[i + 1], 1, 16) end
+  local claims = claims_of(held_key, fields)
+
+  -- Nothing is written before it is known what is held.
+  local answers, gone, missing = {}, {}, false
+  local function answer(is_held)
+    answers[#answers + 1] = is_held and '1' or '0'
+    missing = missing or not is_held
+  end
+  for i = 3, others - 1, 2 do
+    local claim, ids = claims[args[i]], args[i + 1]
+    if claim.ids == ids and not claim.is_over and #ids > 0 then
+      claim.is_over = true
+      cut(ids, '', gone)
+      answers[#answers + 1] = string.rep('1', #ids / 16)
+    else
+      for from = 1, #ids, 16 do
+        local id = sub(ids, from, from + 15)
+        local is_held = not claim.is_over and take_out(claim, id)
+        answer(is_held)
+        if is_held then gone[#gone + 1] = id end
+      end
     end
   end
-  if missing then
-    mine = {}
-    for i = 1, n do
-      if held[i] == 1 then mine[#mine + 1] = tickets[i] end
-    end
+  local held = {}
+  for i = others, #args, 5 do
+    local claim = claims[sub(args[i + 1], 1, 16)]
+    held[i] = not claim.is_over and take_out(claim, sub(args[i + 1], 17))
+    answer(held[i])
   end
 
-  local gone, completed, failed, ended = {}, 0, 0, false
-  for i = 1, plain do
-    if held[i] == 1 then gone[#gone + 1] = id_of(tickets[i]) end
+  -- A cancelled task is not to run again, whatever was ordered.
+  local doomed, stay = {}, {}
+  for i = others, #args, 5 do
+    if held[i] then stay[#stay + 1] = sub(args[i + 1], 17) end
   end
-  completed = #gone
-  local released, first_due = {}, false
+  local marks = cancelled_of(b, stay)
+  for i = 1, marks and #stay or 0 do doomed[stay[i]] = marks[i] == 1 end
+
+  local completed, failed, released = #gone, 0, {}
+  local at = others < #args and now()
+  local ended, first_due = false, false
   local function wait_until(key, ticket, delay)
     call('ZADD', b .. key, min(at + delay, TIME_MAX), ticket)
     first_due = first_due or call('ZRANGE', b .. key, 0, 0)[1] == ticket
   end
-  for i = plain + 1, n do
-    if held[i] == 1 then
-      local from = 2 + plain + 5 * (i - plain - 1)
-      local order, ticket, a, c, trail = args[from + 1], tickets[i], args[from + 3], args[from + 4], args[from + 5]
-      local id = id_of(ticket)
+  for i = others, #args, 5 do
+    if held[i] then
+      local order, a, c, trail = args[i], args[i + 2], args[i + 3], args[i + 4]
+      local id = sub(args[i + 1], 17)
+      local ticket = id .. sub(args[i + 1], 9, 16)
       if order == 'g' or order == 'v' then
         gone[#gone + 1] = id
         if order == 'g' then completed = completed + 1 end
@@ -97,6 +164,10 @@ local function settle(keys, args)
           call('SREM', b .. 'z', id)
           wait_until('c', ticket, a)
           completed, ended = completed + 1, true
+        elseif doomed[id] and (order == 'r' or order == 's' or order == 'l') then
+          archive(b, ticket, at, CANCELLED)
+          if order == 'r' then failed = failed + 1 end
+          ended = true
         elseif order == 'r' then
           wait_until('r', ticket, a)
           failed = failed + 1
@@ -106,9 +177,7 @@ local function settle(keys, args)
           call(a == 'z' and 'SADD' or 'SREM', b .. 'z', id)
           released[#released + 1] = ticket
         elseif order == 'x' then
-          call('HSET', b .. 'k', id, '!' .. char(a))
-          call('SREM', b .. 'z', id)
-          call('ZADD', b .. 'x', at, ticket)
+          archive(b, ticket, at, a)
           if c == '1' then failed = failed + 1 end
           ended = true
         end
@@ -119,18 +188,16 @@ local function settle(keys, args)
     forget(b, gone, now)
     ended = true
   end
-  if #released > 0 then line_up(b, 'RPUSH', released, at) end
+  if marks then each('SREM', b .. 'cn', stay) end
+  line_up(b, 'RPUSH', released, at)
   -- Last: if a key of another type stopped this half way, the claims are still held, and found.
-  each('SREM', held_key, mine)
+  let_go(held_key, claims)
   if completed > 0 then tally(b, 'completed', completed) end
   if failed > 0 then tally(b, 'failed', failed) end
   if #released > 0 then wake_ready(b) end
   if first_due then call('PUBLISH', b .. 'due', '') end
   if ended then call('PUBLISH', b .. 'settled', '') end
-  if not missing then return '' end
-  local answers = {}
-  for i = 1, n do answers[i] = held[i] == 1 and '1' or '0' end
-  return concat(answers)
+  return missing and concat(answers) or ''
 end
 
 register('settle', settle, { 'allow-oom' })

@@ -4,7 +4,10 @@
 -- ARGV  ticket.
 -- Reply state (s scheduled, p pending, a active, r retry, c completed, x archived), time or -1, trail or '',
 --       result or reason or ''. Nothing: there is no such task.
--- Cost  O(sessions). Reads only.
+-- Cost  O(1) for a task that waits for its time or ended; else O(active): what is held is looked through. Reads
+--       only.
+--
+-- Who may not see what is held, as a producer, who would learn the ids of others, is told pending until the end.
 
 local function show(keys, args)
   local b, ticket = base(keys), args[1]
@@ -15,17 +18,7 @@ local function show(keys, args)
     local score = call('ZSCORE', b .. key, ticket)
     if score then state, time = key, tonumber(score) end
   end
-  if state == 'p' then
-    local function holds(set, sessions)
-      for _, session in ipairs(sessions) do
-        if call('SISMEMBER', b .. set .. session, ticket) == 1 then return true end
-      end
-    end
-    if holds('a:', call('ZRANGE', b .. 'l', 0, -1)) or holds('a:', call('ZRANGE', b .. 'q', 0, -1))
-      or holds('dead:', call('LRANGE', b .. 'dd', 0, -1)) then
-      state = 'a'
-    end
-  end
+  if state == 'p' and is_held(b, ticket) then state = 'a' end
   return { state, time, call('HGET', b .. 'tr', id) or '', call('HGET', b .. 'k', id) or '' }
 end
 
