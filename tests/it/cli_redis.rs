@@ -135,7 +135,7 @@ fn an_acl_file_holds_no_password_and_says_what_is_wrong() {
     let output = run(&["--all", "--queue", "mail,files"]);
     let (file, told) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!((file.lines().count(), told.lines().count()), (6, 5), "{told}");
+    assert_eq!((file.lines().count(), told.lines().count()), (7, 6), "{told}");
     assert!(file.starts_with("user default off ") && !file.contains("nopass"), "{file}");
     for line in told.lines() {
         let password = line.rsplit(' ').next().expect("a password");

@@ -65,10 +65,11 @@ pub(super) const SHARED: &[Piece] = &[
     ),
     piece("archive", &[], &[("HSET", &["k"]), ("SREM", &["z"]), ("ZADD", &["x"])]),
     piece("cancelled_of", &[], &[("EXISTS", &["cn"]), ("SMISMEMBER", &["cn"])]),
+    piece("any_cancelled", &[], &[("EXISTS", &["cn"])]),
     piece(
         "without_cancelled",
         &["cancelled_of", "archive", "now"],
-        &[("EXISTS", &["cn"]), ("HEXISTS", &["t"]), ("SREM", &["cn"]), ("ZSCORE", &["x"])],
+        &[("HEXISTS", &["t"]), ("SREM", &["cn"]), ("ZSCORE", &["x"])],
     ),
     piece("is_held", &["all_held"], &[]),
     piece("trails_of", &[], &[("EXISTS", &["tr"]), ("HMGET", &["tr"])]),
@@ -106,7 +107,16 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "dequeue",
-        &["now", "junk", "clear_line", "trails_of", "hold", "masks_of", "without_cancelled"],
+        &[
+            "now",
+            "junk",
+            "clear_line",
+            "trails_of",
+            "hold",
+            "masks_of",
+            "any_cancelled",
+            "without_cancelled",
+        ],
         &[
             ("HDEL", &["ln"]),
             ("HMGET", &["cfg", "t"]),
@@ -163,9 +173,8 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "beat",
-        &["now", "bury_lost", "cancelled_of"],
+        &["now", "bury_lost", "any_cancelled", "cancelled_of"],
         &[
-            ("EXISTS", &["cn"]),
             ("HGET", &["cfg"]),
             ("HGETALL", &["a:*"]),
             ("ZADD", &["l", "q"]),
@@ -195,6 +204,7 @@ pub(super) const FUNCTIONS: &[Piece] = &[
             "masks_of",
             "first_time",
             "drop_orphans",
+            "any_cancelled",
             "without_cancelled",
         ],
         &[
@@ -373,7 +383,7 @@ pub(super) const fn duty(role: Role) -> Duty {
                 ("MULTI", &[]),
                 ("SADD", &["queues"]),
                 ("SET", &["w"]),
-                ("SUBSCRIBE", &["due", "signals"]),
+                ("SUBSCRIBE", &["due", "ordered", "signals"]),
                 ("TIME", &[]),
                 ("WAIT", &[]),
             ],

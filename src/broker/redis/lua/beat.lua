@@ -22,7 +22,7 @@ local function beat(keys, args)
   local v = call('HGET', b .. 'cfg', 'v')
   if newer(v) then return newer(v) end
   local at, gone, cancelled = now(), {}, {}
-  local any_cancelled = call('EXISTS', b .. 'cn') == 1
+  local any = any_cancelled(b)
   local lease = at + args[1]
   for i = 2, #args do
     local session, lives = args[i], true
@@ -34,7 +34,7 @@ local function beat(keys, args)
       bury_lost(b, session, at)
       gone[#gone + 1], lives = session, false
     end
-    if lives and any_cancelled then doomed(b, session, cancelled) end
+    if lives and any then doomed(b, session, cancelled) end
   end
   return { concat(gone), concat(cancelled) }
 end

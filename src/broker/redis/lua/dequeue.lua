@@ -96,7 +96,7 @@ local function dequeue(keys, args)
       end
     end
   end
-  local taken, lines, line_of = 0, {}, {}
+  local taken, lines, line_of, cancelled = 0, {}, {}, any_cancelled(b)
   local function take(kind, want)
     for priority = 9, 0, -1 do
       if want == 0 then break end
@@ -106,7 +106,8 @@ local function dequeue(keys, args)
         for _ = 1, ROUNDS_MAX do
           local pieces, popped
           pieces, popped, drained = pop(b, b .. lane .. suffix, want)
-          local ids = without_cancelled(b, suffix, concat(pieces))
+          local ids = concat(pieces)
+          if cancelled then ids = without_cancelled(b, suffix, ids) end
           local got = #ids / 16
           if got > 0 then
             local line = line_of[suffix]

@@ -253,14 +253,19 @@ local function cancelled_of(b, ids)
   return all
 end
 
+-- Whether any task is cancelled. Asked before tasks leave their lines: a right that is missing must not strand them.
+local function any_cancelled(b)
+  return call('EXISTS', b .. 'cn') == 1
+end
+
 -- Ids that were taken off their line, without those that were cancelled while they stood there: these are archived.
 local function without_cancelled(b, suffix, ids)
-  if #ids == 0 or call('EXISTS', b .. 'cn') == 0 then return ids end
+  if #ids == 0 then return ids end
   local list, kept = {}, {}
   cut(ids, '', list)
-  local marks = cancelled_of(b, list)
+  local marks = cancelled_of(b, list) or {}
   for i = 1, #list do
-    if marks[i] == 0 then
+    if marks[i] ~= 1 then
       kept[#kept + 1] = list[i]
     else
       local ticket = list[i] .. suffix

@@ -111,7 +111,7 @@ end
 -- Has a session hold up to `most` tasks of unknown kinds that have been pending since `cutoff` or longer, in claims
 -- numbered from `number`; appends those to what is told.
 local function untaken(b, known, cutoff, most, session, number, told)
-  local kinds, looks = nil, LOOKS_MAX
+  local kinds, looks, cancelled = nil, LOOKS_MAX, any_cancelled(b)
   if call('HLEN', b .. 'ln') > KINDS_MAX then
     kinds = call('HRANDFIELD', b .. 'ln', KINDS_MAX)
   else
@@ -126,7 +126,7 @@ local function untaken(b, known, cutoff, most, session, number, told)
         local suffix = char(line % 10, 1, 0) .. kind
         local ids, got, looked = take_old(b .. (line < 10 and 'p' or 'z') .. suffix, cutoff, most, looks)
         looks = looks - looked
-        ids = without_cancelled(b, suffix, ids)
+        if cancelled then ids = without_cancelled(b, suffix, ids) end
         got = #ids / 16
         if got > 0 then
           local some = hold(b, session, { { suffix, ids } }, number + #told / 2)
