@@ -51,6 +51,12 @@ pub enum Op {
     Patrol { beating: u16 },
     /// The sessions with these numbers, modulo 16, show that they live.
     Beat { sessions: u16 },
+    /// Any task there ever was is cancelled.
+    Cancel { pick: usize },
+    /// The queue is paused, or goes on.
+    Pause(bool),
+    /// The queue is limited, or no more.
+    Limit(Option<u64>),
     /// Time passes.
     Tick(Duration),
 }
@@ -158,7 +164,10 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(pick, deeds, lost)| Op::Settle { pick, deeds, lost }),
         2 => (pick.clone(), pick.clone(), deed())
             .prop_map(|(pick, ticket, deed)| Op::Stray { pick, ticket, deed }),
-        2 => (pick, any::<u8>()).prop_map(|(pick, known)| Op::Retire { pick, known }),
+        2 => (pick.clone(), any::<u8>()).prop_map(|(pick, known)| Op::Retire { pick, known }),
+        4 => pick.prop_map(|pick| Op::Cancel { pick }),
+        1 => prop::bool::weighted(0.4).prop_map(Op::Pause),
+        1 => proptest::option::weighted(0.5, 0..12u64).prop_map(Op::Limit),
         4 => limit.clone().prop_map(|limit| Op::Advance { limit }),
         2 => (limit, any::<u8>())
             .prop_map(|(limit, known)| Op::Reclaim { max: limit.min(500), known }),
@@ -176,6 +185,8 @@ fn disturbance(op: &Op) -> Option<u32> {
         Op::Stray { .. } => Some(2),
         Op::Reclaim { .. } | Op::Patrol { .. } => Some(3),
         Op::Beat { .. } => Some(4),
+        Op::Cancel { .. } => Some(5),
+        Op::Pause(_) | Op::Limit(_) => Some(6),
         _ => None,
     }
 }

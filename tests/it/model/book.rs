@@ -1,6 +1,6 @@
 //! The books of one queue: every task, where it is, and what is remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oncue::broker::*;
 use oncue::clock::Timestamp;
@@ -91,7 +91,8 @@ impl Book {
         if seen && !faulty!(self, ForgetBatch) {
             return Ok(vec![Enqueued::Existing; batch.tasks.len()]);
         }
-        let created = batch.tasks.iter().filter(|task| !self.is_known(task.envelope.id())).count();
+        let ids: BTreeSet<_> = batch.tasks.iter().map(|task| task.envelope.id()).collect();
+        let created = ids.into_iter().filter(|id| !self.is_known(*id)).count();
         let ended = |row: &&Row| !state_of(&row.place).is_terminal();
         let live = self.tasks.values().filter(ended).count();
         if created > 0 && self.limit.is_some_and(|limit| (live + created) as u64 > limit) {

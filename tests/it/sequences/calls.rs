@@ -143,6 +143,21 @@ impl Run {
         Ok(theirs.is_ok())
     }
 
+    pub fn cancel(&mut self, pick: usize) -> Verdict {
+        let Some(at) = pick.checked_rem(self.tasks.len()) else { return Ok(()) };
+        let (id, queue) = (self.tasks[at].envelope.id(), self.bench.queue.clone());
+        let theirs = coded(run(self.bench.broker.cancel(queue.clone(), id)));
+        let ours = coded(run(self.model.cancel(queue, id)));
+        agree("cancel", &theirs, &ours)
+    }
+
+    pub fn set(&mut self, setting: Setting) -> Verdict {
+        let queue = self.bench.queue.clone();
+        let theirs = coded(run(self.bench.broker.set(queue.clone(), setting)));
+        let ours = coded(run(self.model.set(queue, setting)));
+        agree("set", &theirs, &ours)
+    }
+
     pub fn settle_held(&mut self, pick: usize, deeds: &[(usize, Deed)], lost: bool) -> Verdict {
         let busy = |session: &&Session| !self.book(|book| book.held(session.id)).is_empty();
         let busy: Vec<_> = self.sessions.iter().filter(busy).cloned().collect();
@@ -263,9 +278,10 @@ impl Run {
         let beat = Beat { sessions, lease: LEASE, presence: None };
         let lost = |reply: oncue::Result<Beaten>| {
             coded(reply).map(|beaten| {
-                let mut lost = beaten.lost;
+                let (mut lost, mut cancel) = (beaten.lost, beaten.orders.cancel);
                 lost.sort();
-                lost
+                cancel.sort();
+                (lost, cancel)
             })
         };
         let theirs = lost(run(self.bench.broker.beat(beat.clone())));

@@ -130,6 +130,9 @@ impl Run {
                 self.reclaim(SWEEP_MAX, u8::MAX)?;
             }
             Op::Beat { sessions } => self.beat(*sessions)?,
+            Op::Cancel { pick } => self.cancel(*pick)?,
+            Op::Pause(paused) => self.set(Setting::Paused(*paused))?,
+            Op::Limit(limit) => self.set(Setting::Limit(*limit))?,
             Op::Tick(time) => self.bench.pass(*time),
         }
         self.look()
@@ -152,8 +155,11 @@ impl Run {
             ensure(invariant.holds(&moment), || format!("{invariant:?} does not hold"))?;
         }
         agree("tasks", &now.by_id(), &ours.by_id())?;
-        let runs = |census: &Census| (census.stats.completed, census.stats.failed);
-        agree("runs", &runs(&now), &runs(&ours))?;
+        let runs = |census: &Census| {
+            let stats = &census.stats;
+            (stats.completed, stats.failed, stats.paused, stats.limit)
+        };
+        agree("runs and settings", &runs(&now), &runs(&ours))?;
         let oldest = now.stats.oldest;
         let bounds = self.book(|book| book.oldest());
         let fits = oldest.is_some() == bounds.is_some()

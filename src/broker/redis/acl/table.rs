@@ -239,7 +239,7 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "stats",
-        &["all_held", "lines_of"],
+        &["all_held", "lines_of", "any_cancelled", "cancelled_of"],
         &[
             ("HLEN", &["t"]),
             ("HMGET", &["st", "cfg"]),

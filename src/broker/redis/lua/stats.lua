@@ -8,12 +8,24 @@
 -- A task has a record, and then is in one state: pending is what is in no other. Lines are not counted, for
 -- their entries have as many tasks as they like.
 
+-- These ids, if not all of them are cancelled.
+local function not_cancelled(b, ids)
+  local list = {}
+  cut(ids, '', list)
+  local marks = cancelled_of(b, list) or {}
+  for i = 1, #list do
+    if marks[i] ~= 1 then return ids end
+  end
+end
+
 local function stats(keys)
   local b = base(keys)
-  local oldest = -1
+  local oldest, cancelled = -1, any_cancelled(b)
   for _, line in ipairs(lines_of(b)) do
     for _, entry in ipairs(call('LRANGE', b .. line, -LOOK, -1)) do
-      local since = ids_in(entry) and struct.unpack('>I6', entry)
+      local ids = ids_in(entry)
+      if ids and cancelled then ids = not_cancelled(b, ids) end
+      local since = ids and struct.unpack('>I6', entry)
       if since and (oldest < 0 or since < oldest) then oldest = since end
     end
   end
