@@ -40,3 +40,5 @@ mod runtime;
 mod seal;
 mod sequences;
 mod tidy;
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+mod wall_clock;

@@ -25,6 +25,10 @@ pub const NAME: &str = "ONCUE_TEST_NAME";
 pub const LEASE: Duration = Duration::from_secs(1);
 /// How long a run of the crowd takes.
 const WORK: Duration = Duration::from_millis(5);
+/// Numbers from here on take longer than two leases.
+pub const SLOW: u64 = 1_000_000;
+/// How long after it was enqueued a number of the later role is due.
+pub const DELAY: Duration = Duration::from_secs(1);
 /// Runs at once in a worker of the crowd. Few and short ones: a kill is charged to all of them.
 const CONCURRENCY: usize = 8;
 /// Longest batch of a producer of the crowd.
@@ -37,6 +41,7 @@ pub fn play() {
     let client = connect(&word(QUEUE));
     match role.as_str() {
         "producer" => produce(&client, &Ledger::open(word(LEDGER).as_ref())),
+        "later" => enqueue_for_later(&client, &Ledger::open(word(LEDGER).as_ref())),
         "worker" => work(&client, Ledger::open(word(LEDGER).as_ref())),
         "hasty" => enqueue_hastily(&client),
         "gated" => work_at_a_gate(&client),
@@ -81,11 +86,24 @@ fn produce(client: &Client, ledger: &Ledger) {
     });
 }
 
+/// Enqueues its numbers for later, one by one; writes down what its clock says, and when it asked for each.
+fn enqueue_for_later(client: &Client, ledger: &Ledger) {
+    let [from, to] = RANGE.map(number);
+    let wall = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    ledger.line(&format!("wall {wall}"));
+    oncue::block_on(async {
+        for number in from..to {
+            ledger.line(&format!("asked {number} {}", now()));
+            client.enqueue(Number(number).draft().after(DELAY)).await.expect("enqueued");
+        }
+    });
+}
+
 /// Runs numbers until SIGTERM; writes down when each run starts and ends, and which leases were lost.
 fn work(client: &Client, ledger: Ledger) {
     async fn run(task: Number, context: TaskContext, ledger: Data<Arc<Ledger>>) -> TaskResult {
         ledger.line(&format!("start {} {} {}", task.0, now(), context.id()));
-        tokio::time::sleep(WORK).await;
+        tokio::time::sleep(if task.0 < SLOW { WORK } else { LEASE * 5 / 2 }).await;
         ledger.line(&format!("end {} {}", task.0, now()));
         Ok(())
     }

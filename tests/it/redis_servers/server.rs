@@ -209,5 +209,5 @@ impl Server {
 
 fn spawn(setup: &Setup, directory: &TempDir) -> Process {
     let more: &[&str] = if setup.is_sentinel() { &["--sentinel"] } else { &[] };
-    Process::spawn(directory.path(), more)
+    Process::spawn(directory.path(), more, setup.environment())
 }
