@@ -101,7 +101,8 @@ impl Server {
         }
     }
 
-    fn scheme(&self) -> &'static str {
+    /// `redis`, or with TLS `rediss`.
+    pub(super) fn scheme(&self) -> &'static str {
         if self.setup.is_tls() { "rediss" } else { "redis" }
     }
 

@@ -99,11 +99,10 @@ impl Setup {
         self
     }
 
-    /// A Sentinel instead of a server.
+    /// A Sentinel instead of a server: with the same TLS, and nothing else of it.
     #[must_use]
-    pub(super) fn sentinel(mut self) -> Self {
-        self.sentinel = true;
-        self
+    pub(super) fn sentinel(&self) -> Self {
+        Self { tcp: true, tls: self.tls.clone(), sentinel: true, ..Self::default() }
     }
 
     /// Starts it, and waits until it answers.
@@ -166,6 +165,8 @@ impl Setup {
             say(
                 "tls-cert-file server.pem\ntls-key-file server.key\ntls-ca-cert-file authority.pem",
             );
+            // Its peers, too: replicas, primaries, Sentinels.
+            say("tls-replication yes");
             say(match tls.clients {
                 ClientCertificates::Required => "tls-auth-clients yes",
                 ClientCertificates::Optional => "tls-auth-clients optional",
