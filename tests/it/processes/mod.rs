@@ -9,6 +9,8 @@ mod clocks;
 mod commits;
 mod crowd;
 mod evidence;
+#[cfg(feature = "redis")]
+mod files;
 mod ledger;
 mod pickup;
 mod player;

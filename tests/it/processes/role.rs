@@ -1,13 +1,15 @@
 //! What a child does, by its role. It ends with its part, or with its parent.
 
+use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oncue::event::Event;
 use oncue::worker::Builder;
 use oncue::{Client, Data, Task, TaskContext, TaskResult};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, setrlimit};
 use tokio::sync::Semaphore;
 
 use super::ledger::{Ledger, now};
@@ -23,6 +25,8 @@ pub const RANGE: [&str; 2] = ["ONCUE_TEST_FROM", "ONCUE_TEST_TO"];
 pub const NAME: &str = "ONCUE_TEST_NAME";
 /// Leases short enough to run out within a test, long enough for a machine that is busy.
 pub const LEASE: Duration = Duration::from_secs(1);
+/// File descriptors of a process that has few.
+const FILES: u64 = 64;
 /// How long a run of the crowd takes.
 const WORK: Duration = Duration::from_millis(5);
 /// Numbers from here on take longer than two leases.
@@ -46,6 +50,7 @@ pub fn play() {
         "hasty" => enqueue_hastily(&client),
         "gated" => work_at_a_gate(&client),
         "echo" => echo(&client),
+        "crammed" => work_without_files(&client),
         _ => panic!("no role {role:?}"),
     }
 }
@@ -167,6 +172,43 @@ fn work_at_a_gate(client: &Client) {
             Event::LifeChanged { life, .. } => say(&format!("life {life:?}")),
             _ => {}
         });
+    run_to_the_end(worker);
+}
+
+/// Runs numbers with few file descriptors, and none left between the words `fill` and `free` of the parent.
+fn work_without_files(client: &Client) {
+    let limit = Rlimit { current: Some(FILES), maximum: Some(FILES) };
+    setrlimit(Resource::Nofile, limit).expect("a lower limit");
+    let filling = Arc::new(AtomicBool::new(false));
+    let fills = filling.clone();
+    std::thread::spawn(move || {
+        let lines = std::io::stdin().lines().map_while(Result::ok);
+        lines.for_each(|line| fills.store(line == "fill", Ordering::SeqCst));
+    });
+    // Takes whatever comes free, and tells how many it holds.
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        loop {
+            let before = held.len();
+            if filling.load(Ordering::SeqCst) {
+                held.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+            } else {
+                held.clear();
+            }
+            if held.len() > before {
+                say(&format!("holds {}", held.len()));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let worker =
+        client.worker().handle(|_: Number| async { TaskResult::Ok(()) }).lease(LEASE).on_event(
+            |event| match event {
+                Event::Settled { .. } => say("settled"),
+                Event::BrokerFailed { error, .. } => say(&format!("failed {error}")),
+                _ => {}
+            },
+        );
     run_to_the_end(worker);
 }
 
