@@ -21,6 +21,8 @@ use crate::runtime::company::Number;
 pub const LEDGER: &str = "ONCUE_TEST_LEDGER";
 /// The first number a producer enqueues, and the one after its last.
 pub const RANGE: [&str; 2] = ["ONCUE_TEST_FROM", "ONCUE_TEST_TO"];
+/// When a number of the later role is not worth running any more: less than clocks jump.
+const EXPIRES: Duration = Duration::from_secs(600);
 /// What the results of a gated worker say, so that it is known whose they are.
 pub const NAME: &str = "ONCUE_TEST_NAME";
 /// Leases short enough to run out within a test, long enough for a machine that is busy.
@@ -99,7 +101,9 @@ fn enqueue_for_later(client: &Client, ledger: &Ledger) {
     oncue::block_on(async {
         for number in from..to {
             ledger.line(&format!("asked {number} {}", now()));
-            client.enqueue(Number(number).draft().after(DELAY)).await.expect("enqueued");
+            // Archived instead of run by whoever finds it over.
+            let draft = Number(number).draft().after(DELAY).expires(EXPIRES);
+            client.enqueue(draft).await.expect("enqueued");
         }
     });
 }

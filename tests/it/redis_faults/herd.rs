@@ -9,6 +9,7 @@ use oncue::broker::redis::{Options, RedisBroker};
 use oncue::broker::*;
 use oncue::clock::ManualClock;
 use oncue::queue::KindHash;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::site::eventually;
 use crate::fixture::*;
@@ -44,6 +45,13 @@ async fn serve(broker: RedisBroker) -> (usize, usize) {
     }
 }
 
+/// As many files as this process may have: two hundred workers on four hundred threads need more than the 1,024 that
+/// a shell gives.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("raised");
+}
+
 /// Says that it is over, even by a panic.
 struct Over<'a>(&'a AtomicBool);
 
@@ -55,6 +63,7 @@ impl Drop for Over<'_> {
 
 #[test]
 fn two_hundred_workers_come_back_to_fifty_thousand_tasks_due_at_once() {
+    allow_many_files();
     let mut server = Setup::default().aof().start();
     let clock = Arc::new(ManualClock::at(START));
     let options = Options::parse(&format!("{}?timeout=20s", server.url())).expect("a URL");

@@ -88,8 +88,8 @@ fn works_with_certificates(url: &str, ours: &Authority) {
     assert!(done == acked || done == acked + 1, "{acked} acknowledged, {done} completed");
     worker.end();
     for (files, words) in [
-        (Pem::new(ours, None), "CertificateRequired"),
-        (Pem::new(ours, Some(&Authority::new("theirs").client("worker"))), "UnknownCA"),
+        (Pem::new(ours, None), "CertificateRequired); name one"),
+        (Pem::new(ours, Some(&Authority::new("theirs").client("worker"))), "UnknownCA); name one"),
         (Pem::new(&Authority::new("theirs"), Some(&ours.client("worker"))), "?ca=FILE"),
     ] {
         assert_names(&greet(&files.url(url)).expect_err("refused"), words);
@@ -123,16 +123,28 @@ fn certificates_that_are_not_good_are_refused_and_named() {
     greet(&files.url(&good.url())).expect("a control: both are good");
 
     let expired = server(ours.expired_server());
-    assert_names(&greet(&files.url(&expired.url())).expect_err("the server's is over"), "xpired");
+    assert_names(
+        &greet(&files.url(&expired.url())).expect_err("the server's is over"),
+        "certificate expired",
+    );
     let elsewhere = server(ours.server_named(&["elsewhere.example"]));
     assert_names(&greet(&files.url(&elsewhere.url())).expect_err("another's name"), "elsewhere");
 
     files.show(&ours.expired_client("worker"));
-    assert_names(&greet(&files.url(&good.url())).expect_err("the client's is over"), "xpired");
+    assert_names(
+        &greet(&files.url(&good.url())).expect_err("the client's is over"),
+        "CertificateExpired); name one",
+    );
     files.show(&Authority::new("theirs").client("worker"));
-    assert_names(&greet(&files.url(&good.url())).expect_err("of nobody we know"), "UnknownCA");
+    assert_names(
+        &greet(&files.url(&good.url())).expect_err("of nobody we know"),
+        "UnknownCA); name one",
+    );
     let nobody = Pem::new(&ours, None);
-    assert_names(&greet(&nobody.url(&good.url())).expect_err("none"), "ertificateRequired");
+    assert_names(
+        &greet(&nobody.url(&good.url())).expect_err("none"),
+        "CertificateRequired); name one",
+    );
     files.show(&ours.client("worker"));
     greet(&files.url(&good.url())).expect("a control: it takes good ones still");
 }
