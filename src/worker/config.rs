@@ -106,8 +106,14 @@ impl Config {
         self.lease / 3
     }
 
-    /// Between two sweeps: far less than a beat, for a beat without a sweep is a gap, after which nobody is
-    /// killed for another beat. A worker that is alone must not make gaps by its own pace.
+    /// So long without a sweep is a gap: an outage, or a clock that jumped. After it nobody is killed for as long
+    /// again, so that whoever lives has beaten: longer than the longest wait between two beats, and short enough
+    /// that no lease runs out in what is no gap yet.
+    pub(crate) fn gap(&self) -> Duration {
+        self.lease / 2
+    }
+
+    /// Between two sweeps: far less than a gap. A worker that is alone must not make gaps by its own pace.
     pub(crate) fn sweep(&self) -> Duration {
         POLL.min(self.beat() / 4)
     }
@@ -133,8 +139,18 @@ mod tests {
         for lease in [Duration::from_millis(300), Duration::from_secs(1), LEASE, LEASE * 100] {
             let config = Config { lease, ..Config::default() };
             let latest = config.sweep().mul_f64(1.2);
-            assert!(latest * 3 <= config.beat(), "{lease:?}: two sweeps may be missed");
+            assert!(latest * 3 <= config.gap(), "{lease:?}: two sweeps may be missed");
             assert!(latest <= POLL.mul_f64(1.2));
+        }
+    }
+
+    #[test]
+    fn who_lives_beats_before_anybody_is_killed_after_a_gap() {
+        for lease in [Duration::from_millis(300), Duration::from_secs(1), LEASE, LEASE * 100] {
+            let config = Config { lease, ..Config::default() };
+            let latest = config.beat().mul_f64(1.2);
+            assert!(latest < config.gap(), "{lease:?}: a beat within a gap");
+            assert!(latest + config.gap() < lease, "{lease:?}: nothing runs out in what is no gap");
         }
     }
 }

@@ -105,7 +105,7 @@ pub(crate) async fn sweep(shared: &Shared, queue: &QueueName) -> Result<usize> {
             session: session.clone(),
             lease: shared.config.lease,
             max: SWEEP_MAX,
-            gap: shared.config.beat(),
+            gap: shared.config.gap(),
             known: shared.routes.kinds(),
             grace: shared.config.unknown_grace,
         })

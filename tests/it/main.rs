@@ -42,3 +42,5 @@ mod runtime;
 mod seal;
 mod sequences;
 mod tidy;
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+mod wall_clock;

@@ -49,11 +49,24 @@ pub(super) async fn connect(
     }
     let connecting = async { builder.build()?.get_async_connection().await };
     match tokio::time::timeout(CONNECT_TIME_MAX * 2, connecting).await {
-        Ok(connection) => Ok(connection?),
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => match Fault::from(error) {
+            fault if fault.class.passes() => Err(refusal(nodes, dial).await.unwrap_or(fault)),
+            fault => Err(fault),
+        },
         Err(_) => {
             Err(Fault::new(Class::Ambiguous, Error::unreachable("the cluster does not answer")))
         }
     }
+}
+
+/// Why a node that was reached refuses us, if one does: a certificate, a password. The library tells of all nodes in
+/// one text, and calls all of it unreachable.
+async fn refusal(nodes: &[Host], dial: &Dial) -> Option<Fault> {
+    let nobody = None::<fn(redis::PushInfo) -> Result<(), Error>>;
+    let asked = nodes.iter().map(|node| dial.host(node, nobody));
+    let answers = futures::future::join_all(asked).await;
+    answers.into_iter().filter_map(Result::err).find(|fault| !fault.class.passes())
 }
 
 /// Where a node sends us for a slot.

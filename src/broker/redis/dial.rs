@@ -7,12 +7,13 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisResult, TlsCertificates,
+    ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
 };
 
 use super::address::Host;
 use super::credentials::Credentials;
-use super::fault::Fault;
+use super::fault::{Class, Fault};
+use crate::error::Error;
 
 /// How long a connection may take to be made, login included.
 pub(super) const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
@@ -69,7 +70,13 @@ impl Dial {
         if let Some(listener) = listener {
             config = config.set_push_sender(listener);
         }
-        Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+        match client.get_multiplexed_async_connection_with_config(&config).await {
+            Ok(connection) => Ok(connection),
+            Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {
+                Err(closed(&error))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What the library wants to know of a host.
@@ -95,6 +102,15 @@ impl Dial {
             None => settings,
         }
     }
+}
+
+/// A server that is at its limit says so and closes at once; what it said is lost if our greeting came too late to
+/// be read.
+fn closed(error: &RedisError) -> Fault {
+    let text = format!(
+        "Redis closed the connection as it was made; it may take no more (`maxclients`), or be going down ({error})"
+    );
+    Fault::new(Class::Ambiguous, Error::unreachable(text))
 }
 
 /// A socket that sends at once and notices a peer that is gone.

@@ -212,6 +212,21 @@ fn rustls_cause(error: &RedisError) -> Option<&rustls::Error> {
     io.get_ref()?.downcast_ref()
 }
 
+/// Whether a peer complains of the certificate it was shown, or was not.
+fn is_about_ours(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateRequired
+            | Alert::UnknownCA
+    )
+}
+
 fn untrusted(cause: &rustls::Error) -> Fault {
     match cause {
         rustls::Error::InvalidCertificate(_) => Fault::new(
@@ -219,6 +234,13 @@ fn untrusted(cause: &rustls::Error) -> Fault {
             Error::refused(format!(
                 "the certificate of Redis is not trusted ({cause}); name its authority by `?ca=FILE`, and the \
                  host as the certificate does"
+            )),
+        ),
+        rustls::Error::AlertReceived(alert) if is_about_ours(*alert) => Fault::new(
+            Class::Broken,
+            Error::refused(format!(
+                "Redis does not take our certificate ({cause}); name one that it trusts and that is not over by \
+                 `?cert=FILE&key=FILE`"
             )),
         ),
         _ => Fault::new(Class::Broken, Error::refused(format!("TLS with Redis failed ({cause})"))),

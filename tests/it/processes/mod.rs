@@ -1,12 +1,16 @@
-//! Several processes on one queue, in a file or in Redis: killed, stopped, told to end, and waking one another.
+//! Several processes on one queue, in a file or in Redis: killed, stopped, told to end, waking one another, and
+//! living by clocks that jump.
 //!
 //! The other processes are this binary again: a [`player::Player`] starts it with nothing but [`child`] to
 //! run, in a role that an environment variable names. What they say comes through a pipe, what must be
 //! believed later is in a [`ledger`](ledger::Ledger) beside the broker.
 
+mod clocks;
 mod commits;
 mod crowd;
 mod evidence;
+#[cfg(feature = "redis")]
+mod files;
 mod ledger;
 mod pickup;
 mod player;

@@ -93,6 +93,11 @@ impl Player {
         }
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Tells it a line.
     pub fn tell(&mut self, line: &str) {
         let pipe = self.child.stdin.as_mut().expect("a pipe");

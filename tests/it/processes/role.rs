@@ -1,13 +1,15 @@
 //! What a child does, by its role. It ends with its part, or with its parent.
 
+use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oncue::event::Event;
 use oncue::worker::Builder;
 use oncue::{Client, Data, Task, TaskContext, TaskResult};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal, setrlimit};
 use tokio::sync::Semaphore;
 
 use super::ledger::{Ledger, now};
@@ -19,12 +21,20 @@ use crate::runtime::company::Number;
 pub const LEDGER: &str = "ONCUE_TEST_LEDGER";
 /// The first number a producer enqueues, and the one after its last.
 pub const RANGE: [&str; 2] = ["ONCUE_TEST_FROM", "ONCUE_TEST_TO"];
+/// When a number of the later role is not worth running any more: less than clocks jump.
+const EXPIRES: Duration = Duration::from_secs(600);
 /// What the results of a gated worker say, so that it is known whose they are.
 pub const NAME: &str = "ONCUE_TEST_NAME";
 /// Leases short enough to run out within a test, long enough for a machine that is busy.
 pub const LEASE: Duration = Duration::from_secs(1);
+/// File descriptors of a process that has few.
+const FILES: u64 = 64;
 /// How long a run of the crowd takes.
 const WORK: Duration = Duration::from_millis(5);
+/// Numbers from here on take longer than two leases.
+pub const SLOW: u64 = 1_000_000;
+/// How long after it was enqueued a number of the later role is due.
+pub const DELAY: Duration = Duration::from_secs(1);
 /// Runs at once in a worker of the crowd. Few and short ones: a kill is charged to all of them.
 const CONCURRENCY: usize = 8;
 /// Longest batch of a producer of the crowd.
@@ -37,10 +47,12 @@ pub fn play() {
     let client = connect(&word(QUEUE));
     match role.as_str() {
         "producer" => produce(&client, &Ledger::open(word(LEDGER).as_ref())),
+        "later" => enqueue_for_later(&client, &Ledger::open(word(LEDGER).as_ref())),
         "worker" => work(&client, Ledger::open(word(LEDGER).as_ref())),
         "hasty" => enqueue_hastily(&client),
         "gated" => work_at_a_gate(&client),
         "echo" => echo(&client),
+        "crammed" => work_without_files(&client),
         _ => panic!("no role {role:?}"),
     }
 }
@@ -81,11 +93,26 @@ fn produce(client: &Client, ledger: &Ledger) {
     });
 }
 
+/// Enqueues its numbers for later, one by one; writes down what its clock says, and when it asked for each.
+fn enqueue_for_later(client: &Client, ledger: &Ledger) {
+    let [from, to] = RANGE.map(number);
+    let wall = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    ledger.line(&format!("wall {wall}"));
+    oncue::block_on(async {
+        for number in from..to {
+            ledger.line(&format!("asked {number} {}", now()));
+            // Archived instead of run by whoever finds it over.
+            let draft = Number(number).draft().after(DELAY).expires(EXPIRES);
+            client.enqueue(draft).await.expect("enqueued");
+        }
+    });
+}
+
 /// Runs numbers until SIGTERM; writes down when each run starts and ends, and which leases were lost.
 fn work(client: &Client, ledger: Ledger) {
     async fn run(task: Number, context: TaskContext, ledger: Data<Arc<Ledger>>) -> TaskResult {
         ledger.line(&format!("start {} {} {}", task.0, now(), context.id()));
-        tokio::time::sleep(WORK).await;
+        tokio::time::sleep(if task.0 < SLOW { WORK } else { LEASE * 5 / 2 }).await;
         ledger.line(&format!("end {} {}", task.0, now()));
         Ok(())
     }
@@ -149,6 +176,43 @@ fn work_at_a_gate(client: &Client) {
             Event::LifeChanged { life, .. } => say(&format!("life {life:?}")),
             _ => {}
         });
+    run_to_the_end(worker);
+}
+
+/// Runs numbers with few file descriptors, and none left between the words `fill` and `free` of the parent.
+fn work_without_files(client: &Client) {
+    let limit = Rlimit { current: Some(FILES), maximum: Some(FILES) };
+    setrlimit(Resource::Nofile, limit).expect("a lower limit");
+    let filling = Arc::new(AtomicBool::new(false));
+    let fills = filling.clone();
+    std::thread::spawn(move || {
+        let lines = std::io::stdin().lines().map_while(Result::ok);
+        lines.for_each(|line| fills.store(line == "fill", Ordering::SeqCst));
+    });
+    // Takes whatever comes free, and tells how many it holds.
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        loop {
+            let before = held.len();
+            if filling.load(Ordering::SeqCst) {
+                held.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+            } else {
+                held.clear();
+            }
+            if held.len() > before {
+                say(&format!("holds {}", held.len()));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let worker =
+        client.worker().handle(|_: Number| async { TaskResult::Ok(()) }).lease(LEASE).on_event(
+            |event| match event {
+                Event::Settled { .. } => say("settled"),
+                Event::BrokerFailed { error, .. } => say(&format!("failed {error}")),
+                _ => {}
+            },
+        );
     run_to_the_end(worker);
 }
 

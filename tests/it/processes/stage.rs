@@ -43,6 +43,16 @@ impl Home {
         home
     }
 
+    /// The Redis of the queue.
+    #[cfg(feature = "redis")]
+    #[track_caller]
+    pub fn server(&self) -> &crate::redis_servers::server::Server {
+        match &self.broker {
+            Broker::Sqlite => panic!("the queue is in a file"),
+            Broker::Redis(server) => server,
+        }
+    }
+
     /// Where the queue is.
     pub fn url(&self) -> String {
         match &self.broker {

@@ -1,7 +1,8 @@
 //! A worker in this process on Redis, with producers that keep at it, and counts of what ran.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct Told {
     pub lost: AtomicU64,
     pub reclaimed: AtomicU64,
     pub failed: AtomicU64,
+    /// Which verbs failed, and what each said.
+    pub why: Mutex<BTreeSet<String>>,
 }
 
 impl Told {
@@ -43,7 +46,18 @@ impl Told {
         self.settled.load(Ordering::SeqCst)
     }
 
-    fn hear(&self, event: &Event) {
+    /// Waits until a call of a worker has failed with these words.
+    #[track_caller]
+    pub fn until_failed(&self, words: &str) {
+        eventually(&format!("{words:?} of {:?}", self.why), || {
+            self.why.lock().expect("whole").iter().any(|why| why.contains(words))
+        });
+    }
+
+    pub fn hear(&self, event: &Event) {
+        if let Event::BrokerFailed { verb, error } = event {
+            self.why.lock().expect("whole").insert(format!("{verb}: {error}"));
+        }
         let counter = match event {
             Event::Settled { .. } => &self.settled,
             Event::LeaseLost { .. } => &self.lost,
@@ -69,7 +83,11 @@ impl Shop {
     /// The same by another way.
     pub fn client_by(&self, url: &str) -> Client {
         let more = if url.contains('?') { '&' } else { '?' };
-        let options = Options::parse(&format!("{url}{more}timeout={TIMEOUT}")).expect("a URL");
+        self.client_of(Options::parse(&format!("{url}{more}timeout={TIMEOUT}")).expect("a URL"))
+    }
+
+    /// The same with these options.
+    pub fn client_of(&self, options: Options) -> Client {
         let broker: Arc<dyn Operate> = Arc::new(RedisBroker::open(options).expect("a broker"));
         Client::new(broker, self.sealer.clone())
     }
@@ -151,6 +169,12 @@ impl Shop {
 /// How many tasks are completed.
 pub fn completed(client: &Client) -> u64 {
     count(client, "default", State::Completed)
+}
+
+/// How many were ever completed, whatever became of them since.
+pub fn ever_completed(client: &Client) -> u64 {
+    let stats = oncue::block_on(client.broker().stats()).expect("stats");
+    stats.first().map_or(0, |stats| stats.completed)
 }
 
 /// A worker that is shut down at the end.

@@ -30,6 +30,8 @@ impl Cluster {
     pub fn with(setup: &Setup) -> Self {
         let setup =
             setup.clone().tcp().line("cluster-enabled yes").line("cluster-node-timeout 1000");
+        // The bus, too.
+        let setup = if setup.is_tls() { setup.line("tls-cluster yes") } else { setup };
         let cluster = Self { nodes: [(); 3].map(|()| setup.clone().start()) };
         for (at, node) in cluster.nodes.iter().enumerate() {
             let [from, to] = range(at).map(|slot| slot.to_string());
@@ -56,9 +58,10 @@ impl Cluster {
         }
     }
 
-    /// Names the nodes: `redis+cluster://host:port,host:port,host:port`.
+    /// Names the nodes: `redis+cluster://host:port,host:port,host:port`; `rediss` with TLS.
     pub fn url(&self) -> String {
-        format!("redis+cluster://{}", self.nodes.each_ref().map(Server::address).join(","))
+        let scheme = self.nodes[0].scheme();
+        format!("{scheme}+cluster://{}", self.nodes.each_ref().map(Server::address).join(","))
     }
 
     /// The slot of a key.

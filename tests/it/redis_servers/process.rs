@@ -20,22 +20,28 @@ pub struct Process {
 
 impl Process {
     /// Spawns a server in this directory, which holds its configuration.
-    pub fn spawn(directory: &Path, more: &[&str]) -> Self {
+    pub fn spawn(directory: &Path, more: &[&str], environment: &[(&str, PathBuf)]) -> Self {
         let mut binary = std::env::var(BINARY).unwrap_or_else(|_| "redis-server".to_owned());
         if binary.contains('/') {
             // The server runs in another directory.
             let path = std::path::absolute(&binary).expect("a path");
             binary = path.to_str().expect("UTF-8").to_owned();
         }
-        Self::spawn_binary(&binary, directory, more)
+        Self::spawn_binary(&binary, directory, more, environment)
     }
 
-    pub(super) fn spawn_binary(binary: &str, directory: &Path, more: &[&str]) -> Self {
+    pub(super) fn spawn_binary(
+        binary: &str,
+        directory: &Path,
+        more: &[&str],
+        environment: &[(&str, PathBuf)],
+    ) -> Self {
         let log = directory.join("server.log");
         let out = File::options().create(true).append(true).open(&log).expect("a log");
         let spawned = Command::new(binary)
             .arg(directory.join("server.conf"))
             .args(more)
+            .envs(environment.iter().cloned())
             .current_dir(directory)
             .stdin(Stdio::null())
             .stderr(out.try_clone().expect("a log"))

@@ -29,15 +29,14 @@ impl Sentinels {
     /// The same with two servers that are set up like this.
     #[track_caller]
     pub fn with(setup: &Setup) -> Self {
-        let setup = setup.clone().tcp().line("repl-diskless-sync-delay 0");
-        let primary = setup.clone().start();
+        let servers = setup.clone().tcp().line("repl-diskless-sync-delay 0");
+        let primary = servers.clone().start();
         let at = format!("127.0.0.1 {}", primary.port());
-        let replica = setup.line(&format!("replicaof {at}")).start();
+        let replica = servers.line(&format!("replicaof {at}")).start();
         until("the replica to be in step", || {
             replica.info("master_link_status").filter(|status| status == "up")
         });
-        let sentinel = Setup::default()
-            .tcp()
+        let sentinel = setup
             .sentinel()
             .line(&format!("sentinel monitor {NAME} {at} 2"))
             .line(&format!("sentinel failover-timeout {NAME} 2000"));
@@ -89,10 +88,10 @@ impl Sentinels {
         });
     }
 
-    /// Names the Sentinels: `redis+sentinel://host:port,host:port,host:port/mymaster/0`.
+    /// Names the Sentinels: `redis+sentinel://host:port,host:port,host:port/mymaster/0`; `rediss` with TLS.
     pub fn url(&self) -> String {
         let all = self.sentinels.each_ref().map(Server::address);
-        format!("redis+sentinel://{}/{NAME}/0", all.join(","))
+        format!("{}+sentinel://{}/{NAME}/0", self.servers[0].scheme(), all.join(","))
     }
 
     /// Which server the Sentinels call the primary now; waits until they agree.

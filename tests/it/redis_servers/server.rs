@@ -101,7 +101,8 @@ impl Server {
         }
     }
 
-    fn scheme(&self) -> &'static str {
+    /// `redis`, or with TLS `rediss`.
+    pub(super) fn scheme(&self) -> &'static str {
         if self.setup.is_tls() { "rediss" } else { "redis" }
     }
 
@@ -209,5 +210,5 @@ impl Server {
 
 fn spawn(setup: &Setup, directory: &TempDir) -> Process {
     let more: &[&str] = if setup.is_sentinel() { &["--sentinel"] } else { &[] };
-    Process::spawn(directory.path(), more)
+    Process::spawn(directory.path(), more, setup.environment())
 }

@@ -1,11 +1,12 @@
 //! How a server is to be: the options of a [`Server`], and the configuration they make. Unless told otherwise it
 //! listens on a unix socket only, keeps nothing on disk and lets everybody in.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::ports;
 use super::server::Server;
 use super::tls::Identity;
+use crate::wall_clock::WallClock;
 
 /// The user of the harness, which may do everything, whatever a test forbids the others.
 pub const HARNESS: &str = "harness";
@@ -37,6 +38,7 @@ pub struct Setup {
     aof: bool,
     sentinel: bool,
     lines: Vec<String>,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Setup {
@@ -90,17 +92,27 @@ impl Setup {
         self
     }
 
-    /// A Sentinel instead of a server.
+    /// Lives by this clock, which must outlive it.
     #[must_use]
-    pub(super) fn sentinel(mut self) -> Self {
-        self.sentinel = true;
+    pub fn clock(mut self, clock: &WallClock) -> Self {
+        self.environment = clock.environment().into();
         self
+    }
+
+    /// A Sentinel instead of a server: with the same TLS, and nothing else of it.
+    #[must_use]
+    pub(super) fn sentinel(&self) -> Self {
+        Self { tcp: true, tls: self.tls.clone(), sentinel: true, ..Self::default() }
     }
 
     /// Starts it, and waits until it answers.
     #[track_caller]
     pub fn start(self) -> Server {
         Server::from_setup(self)
+    }
+
+    pub(super) fn environment(&self) -> &[(&'static str, PathBuf)] {
+        &self.environment
     }
 
     pub(super) fn is_sentinel(&self) -> bool {
@@ -153,6 +165,8 @@ impl Setup {
             say(
                 "tls-cert-file server.pem\ntls-key-file server.key\ntls-ca-cert-file authority.pem",
             );
+            // Its peers, too: replicas, primaries, Sentinels.
+            say("tls-replication yes");
             say(match tls.clients {
                 ClientCertificates::Required => "tls-auth-clients yes",
                 ClientCertificates::Optional => "tls-auth-clients optional",

@@ -43,15 +43,17 @@ impl Authority {
 
     /// For a server on this machine, until long ago.
     pub fn expired_server(&self) -> Identity {
-        let mut params = params(&["localhost", "127.0.0.1"]);
-        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-        self.sign(params)
+        self.sign(expired(params(&["localhost", "127.0.0.1"])))
     }
 
     /// For a client.
     pub fn client(&self, name: &str) -> Identity {
         self.sign(params(&[name]))
+    }
+
+    /// For a client, until long ago.
+    pub fn expired_client(&self, name: &str) -> Identity {
+        self.sign(expired(params(&[name])))
     }
 
     fn sign(&self, params: CertificateParams) -> Identity {
@@ -65,5 +67,11 @@ fn params(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names.clone()).expect("names");
     params.distinguished_name.push(DnType::CommonName, &names[0]);
+    params
+}
+
+fn expired(mut params: CertificateParams) -> CertificateParams {
+    params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     params
 }

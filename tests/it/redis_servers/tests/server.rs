@@ -120,5 +120,5 @@ fn a_directory_goes_with_its_server() {
 #[should_panic(expected = "apt-get install -y redis-server")]
 fn a_missing_binary_is_no_reason_to_skip() {
     let directory = tempfile::tempdir().expect("a directory");
-    Process::spawn_binary("no-such-redis-server", directory.path(), &[]);
+    Process::spawn_binary("no-such-redis-server", directory.path(), &[], &[]);
 }
