@@ -114,6 +114,9 @@ fn function(verb: &str) -> Cmd {
 /// What every function is given: see `src/broker/redis/library.rs`.
 const KEYS: &[&str] = &["t"];
 
+/// Most ids of one argument: see `src/broker/redis/held.rs`.
+const ENTRY_IDS: usize = 128;
+
 fn suffix() -> Vec<u8> {
     let hash = Kind::parse("raw").expect("a kind").hash();
     [&[0, 1, 0], &hash.0[..]].concat()
@@ -123,11 +126,14 @@ async fn enqueue_raw(mut conn: MultiplexedConnection, record: &[u8]) -> redis::R
     let ids: Vec<TaskId> = (0..BATCH).map(|_| TaskId::fresh()).collect();
     let mut call = function("enqueue");
     call.arg(1).arg(&TaskId::fresh().as_bytes()[..]).arg(BATCH);
-    call.arg(suffix()).arg("n").arg(BATCH);
+    call.arg(suffix()).arg("n").arg(BATCH.div_ceil(ENTRY_IDS));
+    for some in ids.chunks(ENTRY_IDS) {
+        let some: Vec<&[u8]> = some.iter().map(|id| &id.as_bytes()[..]).collect();
+        call.arg(some.concat());
+    }
     let mut store = Cmd::new();
     store.arg("HSET").arg(format!("{RAW}t"));
     for id in &ids {
-        call.arg(&id.as_bytes()[..]);
         store.arg(&id.as_bytes()[..]).arg(record);
     }
     let mut pipe = redis::pipe();
@@ -138,28 +144,34 @@ async fn enqueue_raw(mut conn: MultiplexedConnection, record: &[u8]) -> redis::R
 /// Claims and settles until nothing is left; answers how much that was.
 async fn drain_raw(mut conn: MultiplexedConnection) -> redis::RedisResult<usize> {
     let (session, mut drained) = (TaskId::fresh(), 0);
-    loop {
+    for round in 0_u64.. {
+        let number = round * BATCH as u64;
         let mut claim = function("dequeue");
         claim.arg(&session.as_bytes()[..]).arg(60_000).arg(BATCH).arg("p").arg(0);
-        claim.arg(&suffix()[3..]).arg(BATCH);
-        let (tickets, _, _): (Vec<u8>, Value, Value) = claim.query_async(&mut conn).await?;
-        if tickets.is_empty() {
-            return Ok(drained);
+        claim.arg(number).arg(&suffix()[3..]).arg(BATCH);
+        let (claims, _, _): (Vec<Vec<u8>>, Value, Value) = claim.query_async(&mut conn).await?;
+        if claims.is_empty() {
+            break;
         }
         let mut fetch = Cmd::new();
         fetch.arg("HMGET").arg(format!("{RAW}t"));
         let mut settle = function("settle");
-        settle.arg(&session.as_bytes()[..]).arg(tickets.len() / 24);
-        for ticket in tickets.chunks_exact(24) {
-            fetch.arg(&ticket[..16]);
-            settle.arg(ticket);
+        settle.arg(&session.as_bytes()[..]).arg(claims.len() / 2);
+        let mut tasks = 0;
+        for (claim, number) in claims.chunks_exact(2).zip(number..) {
+            settle.arg([&number.to_be_bytes(), &claim[0][..]].concat()).arg(&claim[1]);
+            claim[1].chunks_exact(16).for_each(|id| {
+                fetch.arg(id);
+            });
+            tasks += claim[1].len() / 16;
         }
         let records: Value = fetch.query_async(&mut conn).await?;
-        assert!(matches!(records, Value::Array(all) if all.len() == tickets.len() / 24));
+        assert!(matches!(records, Value::Array(all) if all.len() == tasks));
         let refused: Vec<u8> = settle.query_async(&mut conn).await?;
         assert!(refused.is_empty(), "every claim is held");
-        drained += tickets.len() / 24;
+        drained += tasks;
     }
+    Ok(drained)
 }
 
 async fn ceiling(url: &str) -> Result<Rates, Box<dyn Error>> {

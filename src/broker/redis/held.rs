@@ -2,7 +2,8 @@
 //!
 //! What a session holds of one line it took at once is one field of its hash, under a number that never comes twice in
 //! a session; its ids stand in the order in which they were claimed. A ticket carries the number and its position
-//! there, so that a settle names the field and nobody searches. What is behind the position is in `lua/prelude.lua`.
+//! there, so that a settle names the field and nobody searches. The layout is in
+//! `lua/prelude.lua`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use oncue::broker::redis::RedisBroker;
 use oncue::broker::redis::acl::Role;
 use oncue::broker::{Broker, Inspect};
 use oncue::clock::ManualClock;
+use oncue::state::State;
 use redis::RedisResult;
 
 use super::users::Users;
@@ -126,6 +128,33 @@ fn no_role_does_the_work_of_another() {
     assert!(refusal(scheduler.dequeue(bench.ask(&bench.session(), 1))).is_denied());
     assert_eq!(counts(), before, "a dequeue by a scheduler moved something");
     let _ = users.refused();
+}
+
+/// A producer waits for ends; what runs would tell it the ids of others.
+#[test]
+fn a_producer_learns_that_a_task_ended_and_not_what_runs() {
+    let users = Users::of(&["*"]);
+    let clock = Arc::new(ManualClock::at(START));
+    users.deploy(&clock);
+    let open = |role| users.broker(role, &clock);
+    let [producer, worker, viewer] = [Role::Producer, Role::Worker, Role::Viewer].map(open);
+    let opened = Opened { broker: Arc::new(worker), guard: None };
+    let bench = Bench::at(clock.clone(), opened);
+    let batch = bench.batch(tasks(1));
+    let id = batch.tasks[0].envelope.id();
+    run(producer.enqueue(batch)).expect("stored");
+    let state = |broker: &RedisBroker| {
+        run(broker.show(bench.queue.clone(), id)).expect("shown").map(|view| view.state)
+    };
+    let seen = || [state(&producer), state(&viewer)];
+    assert_eq!(seen(), [Some(State::Pending); 2]);
+    let (session, claims) = bench.take_all();
+    assert_eq!(seen(), [Some(State::Pending), Some(State::Active)]);
+    bench.end(&session, &claims[0], keep(HOUR));
+    assert_eq!(seen(), [Some(State::Completed); 2]);
+    for words in ["HGETALL {}a:x", "HVALS {}a:x", "LRANGE {}dd 0 -1", "ZRANGE {}l 0 -1"] {
+        refused(&users, Role::Producer, &words.replace("{}", "oncue:{test/default}:"));
+    }
 }
 
 #[test]

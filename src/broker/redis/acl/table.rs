@@ -67,7 +67,7 @@ pub(super) const SHARED: &[Piece] = &[
     piece("cancelled_of", &[], &[("EXISTS", &["cn"]), ("SMISMEMBER", &["cn"])]),
     piece("any_cancelled", &[], &[("EXISTS", &["cn"])]),
     piece(
-        "without_cancelled",
+        "drop_cancelled",
         &["cancelled_of", "archive", "now"],
         &[("HEXISTS", &["t"]), ("SREM", &["cn"]), ("ZSCORE", &["x"])],
     ),
@@ -115,7 +115,7 @@ pub(super) const FUNCTIONS: &[Piece] = &[
             "hold",
             "masks_of",
             "any_cancelled",
-            "without_cancelled",
+            "drop_cancelled",
         ],
         &[
             ("HDEL", &["ln"]),
@@ -205,7 +205,7 @@ pub(super) const FUNCTIONS: &[Piece] = &[
             "first_time",
             "drop_orphans",
             "any_cancelled",
-            "without_cancelled",
+            "drop_cancelled",
         ],
         &[
             ("EXISTS", &["dead:*", "p*", "z*"]),

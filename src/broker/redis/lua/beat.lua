@@ -9,7 +9,7 @@
 local function doomed(b, session, list)
   local found, ids = call('HGETALL', b .. 'a:' .. session), {}
   for i = 1, #found, 2 do
-    if is_claim(found[i], found[i + 1]) then cut(found[i + 1], '', ids) end
+    if is_claim(found[i], found[i + 1]) then cut(found[i + 1], ids) end
   end
   local marks = cancelled_of(b, ids)
   for i = 1, marks and #ids or 0 do

@@ -22,10 +22,10 @@ local function put_back(key, entries, from)
   each('RPUSH', key, back)
 end
 
--- Takes up to so many ids off a line. Answers them as a list of strings, how many they are, and whether the line is
--- drained.
-local function pop(b, key, want)
-  local pieces, got, popped = {}, 0, 0
+-- Takes up to so many ids off a line, and appends them to a list of pieces. Answers how many they are, and whether the
+-- line is drained.
+local function pop(b, key, want, pieces)
+  local got, popped = 0, 0
   -- Entries may be full or of one id each: what is popped in vain is never more than what was popped before it.
   local asked = ceil(want / ENTRY_IDS)
   while true do
@@ -40,29 +40,29 @@ local function pop(b, key, want)
         junk(b)
       elseif got == want then
         put_back(key, entries, i)
-        return pieces, got, false
+        return got, false
       elseif got + #ids / 16 > want then
         local cut_at = 16 * (want - got)
         entries[i] = sub(entries[i], 1, 6) .. sub(ids, cut_at + 1)
         pieces[#pieces + 1] = sub(ids, 1, cut_at)
         put_back(key, entries, i)
-        return pieces, want, false
+        return want, false
       else
         pieces[#pieces + 1] = ids
         got = got + #ids / 16
       end
     end
     popped = popped + #entries
-    if #entries < asked then return pieces, got, true end
+    if #entries < asked then return got, true end
     -- Tasks behind junk are reached, but not at any price.
-    if got == want or popped >= STEP then return pieces, got, false end
+    if got == want or popped >= STEP then return got, false end
     asked = min(2 * asked, want - got)
   end
 end
 
 local function records_along(b, told)
   local ids, bytes = {}, 0
-  for i = 2, #told, 2 do cut(told[i], '', ids) end
+  for i = 2, #told, 2 do cut(told[i], ids) end
   local records = call('HMGET', b .. 't', unpack(ids))
   for i = 1, #records do bytes = bytes + #(records[i] or '') end
   return bytes <= ALONG_BYTES_MAX and records or {}
@@ -102,24 +102,20 @@ local function dequeue(keys, args)
       if want == 0 then break end
       if band(kind.mine, lshift(1, priority)) ~= 0 then
         local suffix = char(priority, 1, 0) .. kind.hash
+        local line = line_of[suffix]
+        if not line then
+          line = { suffix, {} }
+          line_of[suffix] = line
+          lines[#lines + 1] = line
+        end
         local drained
         for _ = 1, ROUNDS_MAX do
-          local pieces, popped
-          pieces, popped, drained = pop(b, b .. lane .. suffix, want)
-          local ids = concat(pieces)
-          if cancelled then ids = without_cancelled(b, suffix, ids) end
-          local got = #ids / 16
-          if got > 0 then
-            local line = line_of[suffix]
-            if not line then
-              line = { suffix, '' }
-              line_of[suffix] = line
-              lines[#lines + 1] = line
-            end
-            line[2] = line[2] .. ids
-          end
+          local from, got, dropped = #line[2] + 1, nil, 0
+          got, drained = pop(b, b .. lane .. suffix, want, line[2])
+          if cancelled then dropped = drop_cancelled(b, suffix, line[2], from) end
+          got = got - dropped
           taken, want, kind.limit = taken + got, want - got, kind.limit - got
-          if drained or got == popped then break end
+          if drained or dropped == 0 then break end
         end
         if drained then
           kind.mine, kind.mask = kind.mine - lshift(1, priority), kind.mask - line_bit(lane, priority)

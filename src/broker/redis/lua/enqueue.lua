@@ -40,7 +40,7 @@ local function enqueue_plain(b, args, first, suffix, at, sizes)
   call('HEXISTS', b .. 't', sub(args[first], 1, 16))
   if look then
     local ids = {}
-    for i = first, last do cut(args[i], '', ids) end
+    for i = first, last do cut(args[i], ids) end
     local stored = call('HMGET', b .. 't', unpack(ids))
     for i = 1, #ids do
       if stored[i] then return false end
@@ -106,7 +106,7 @@ local function enqueue(keys, args)
     local suffix, plain, size = args[next_arg], args[next_arg + 1] == 'n', tonumber(args[next_arg + 2])
     for i = next_arg + 3, next_arg + 2 + size do
       if plain then
-        cut(args[i], '', ids)
+        cut(args[i], ids)
       else
         ids[n + 1], items[n + 1] = sub(args[i], 1, 16), args[i]
       end

@@ -82,7 +82,11 @@ end
 
 local function active(b, rows, after)
   local tickets, all, told = all_held(b), {}, {}
-  for i = 1, #tickets, 2 do cut(tickets[i + 1], tickets[i], all) end
+  for i = 1, #tickets, 2 do
+    local ids = {}
+    cut(tickets[i + 1], ids)
+    for _, id in ipairs(ids) do all[#all + 1] = id .. tickets[i] end
+  end
   table.sort(all)
   for i = 1, #all do
     if #told <= rows and (not after or all[i] > after) then told[#told + 1] = all[i] end

@@ -60,7 +60,7 @@ local function take_over(b, most, session, number)
           junk(b)
         elseif taken < most then
           local mine = sub(ids, 1, 16 * (most - taken))
-          lines[#lines + 1] = { sub(field, 9), mine }
+          lines[#lines + 1] = { sub(field, 9), { mine } }
           taken = taken + #mine / 16
           if #mine == #ids then
             over[#over + 1] = field
@@ -80,7 +80,7 @@ local function take_over(b, most, session, number)
   return told, taken
 end
 
--- Takes up to `most` tasks off one line that have been pending since `cutoff` or longer. Answers their ids, how many they
+-- Takes up to `most` tasks off one line that have been pending since `cutoff` or longer. Answers pieces of ids, how many they
 -- are, and how many entries were looked at.
 local function take_old(key, cutoff, most, looks)
   local pieces, got, looked = {}, 0, 0
@@ -105,7 +105,7 @@ local function take_old(key, cutoff, most, looks)
       end
     end
   until got == before or got == most or looked >= looks
-  return concat(pieces), got, looked
+  return pieces, got, looked
 end
 
 -- Has a session hold up to `most` tasks of unknown kinds that have been pending since `cutoff` or longer, in claims
@@ -124,12 +124,11 @@ local function untaken(b, known, cutoff, most, session, number, told)
       if most == 0 or looks <= 0 then return end
       if band(mask, lshift(1, line)) ~= 0 then
         local suffix = char(line % 10, 1, 0) .. kind
-        local ids, got, looked = take_old(b .. (line < 10 and 'p' or 'z') .. suffix, cutoff, most, looks)
+        local pieces, got, looked = take_old(b .. (line < 10 and 'p' or 'z') .. suffix, cutoff, most, looks)
         looks = looks - looked
-        if cancelled then ids = without_cancelled(b, suffix, ids) end
-        got = #ids / 16
+        if cancelled then got = got - drop_cancelled(b, suffix, pieces, 1) end
         if got > 0 then
-          local some = hold(b, session, { { suffix, ids } }, number + #told / 2)
+          local some = hold(b, session, { { suffix, pieces } }, number + #told / 2)
           for i = 1, #some do told[#told + 1] = some[i] end
           most = most - got
         end

@@ -24,50 +24,47 @@ local function of_other_type(b)
 end
 
 -- The claims of these fields as they are held, by field. Nothing is held by what is no claim of ours.
+--
+-- Of a claim that is being looked through `before` has what is left before `from`; behind that nothing was taken yet.
 local function claims_of(held_key, fields)
   local claims = {}
-  for from = 1, #fields, STEP do
-    local to = min(from + STEP - 1, #fields)
-    local found = call('HMGET', held_key, unpack(fields, from, to))
-    for i = from, to do
-      local ids = found[i - from + 1]
-      claims[fields[i]] = { ids = ids and is_claim(fields[i], ids) and ids or '', next = 1, taken = {} }
+  for start = 1, #fields, STEP do
+    local stop = min(start + STEP - 1, #fields)
+    local found = call('HMGET', held_key, unpack(fields, start, stop))
+    for i = start, stop do
+      local ids = found[i - start + 1]
+      ids = ids and is_claim(fields[i], ids) and ids or ''
+      claims[fields[i]] = { size = #ids, ids = ids, from = 1, before = {} }
     end
   end
   return claims
+end
+
+-- What a claim still holds. It is looked through from its beginning again.
+local function left_in(claim)
+  if claim.from > 1 then
+    claim.before[#claim.before + 1] = sub(claim.ids, claim.from)
+    claim.ids, claim.from, claim.before = concat(claim.before), 1, {}
+  end
+  return claim.ids
+end
+
+local function find_id(ids, id, from)
+  local at = find(ids, id, from, true)
+  while at and at % 16 ~= 1 do at = find(ids, id, at + 1, true) end
+  return at
 end
 
 -- Takes an id out of a claim; false if it does not hold it. Ids that come in the order of the claim are found at
 -- once.
 local function take_out(claim, id)
   if #id ~= 16 then return false end
-  local at, is_second_look = find(claim.ids, id, claim.next, true), false
-  while true do
-    if at and at % 16 == 1 and not claim.taken[at] then
-      claim.taken[at], claim.next = true, at + 16
-      return true
-    elseif at then
-      at = find(claim.ids, id, at + 1, true)
-    elseif is_second_look then
-      return false
-    else
-      at, is_second_look = find(claim.ids, id, 1, true), true
-    end
-  end
-end
-
--- What a claim still holds.
-local function left_in(claim)
-  if claim.is_over then return '' end
-  local pieces, from = {}, 1
-  for at = 1, #claim.ids, 16 do
-    if claim.taken[at] then
-      pieces[#pieces + 1] = sub(claim.ids, from, at - 1)
-      from = at + 16
-    end
-  end
-  pieces[#pieces + 1] = sub(claim.ids, from)
-  return concat(pieces)
+  local at = find_id(claim.ids, id, claim.from)
+  if not at and claim.from > 1 then at = find_id(left_in(claim), id, 1) end
+  if not at then return false end
+  if at > claim.from then claim.before[#claim.before + 1] = sub(claim.ids, claim.from, at - 1) end
+  claim.from = at + 16
+  return true
 end
 
 -- Writes what is left of claims.
@@ -75,9 +72,9 @@ local function let_go(held_key, claims)
   local over, rest = {}, {}
   for field, claim in pairs(claims) do
     local left = left_in(claim)
-    if #left == 0 and #claim.ids > 0 then
+    if left == '' and claim.size > 0 then
       over[#over + 1] = field
-    elseif #left < #claim.ids then
+    elseif #left < claim.size then
       rest[#rest + 1] = field
       rest[#rest + 1] = left
     end
@@ -110,14 +107,14 @@ local function settle(keys, args)
   end
   for i = 3, others - 1, 2 do
     local claim, ids = claims[args[i]], args[i + 1]
-    if claim.ids == ids and not claim.is_over and #ids > 0 then
-      claim.is_over = true
-      cut(ids, '', gone)
+    if claim.ids == ids and claim.from == 1 and ids ~= '' then
+      claim.ids = ''
+      cut(ids, gone)
       answers[#answers + 1] = string.rep('1', #ids / 16)
     else
       for from = 1, #ids, 16 do
         local id = sub(ids, from, from + 15)
-        local is_held = not claim.is_over and take_out(claim, id)
+        local is_held = take_out(claim, id)
         answer(is_held)
         if is_held then gone[#gone + 1] = id end
       end
@@ -126,7 +123,7 @@ local function settle(keys, args)
   local held = {}
   for i = others, #args, 5 do
     local claim = claims[sub(args[i + 1], 1, 16)]
-    held[i] = not claim.is_over and take_out(claim, sub(args[i + 1], 17))
+    held[i] = take_out(claim, sub(args[i + 1], 17))
     answer(held[i])
   end
 

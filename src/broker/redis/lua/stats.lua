@@ -11,7 +11,7 @@
 -- These ids, if not all of them are cancelled.
 local function not_cancelled(b, ids)
   local list = {}
-  cut(ids, '', list)
+  cut(ids, list)
   local marks = cancelled_of(b, list) or {}
   for i = 1, #list do
     if marks[i] ~= 1 then return ids end
