@@ -24,6 +24,12 @@ pub trait Inspect: Broker {
     /// One task, if the queue has it.
     fn show(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>>;
 
+    /// The same for whoever only waits for its end, and looks often: of a task that runs it may tell that it is
+    /// pending, if that spares the broker the search.
+    fn glance(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>> {
+        self.show(queue, id)
+    }
+
     /// Compares the check values of keys with those the broker has seen and remembers new ones; a
     /// differing one [`is_wrong_key`](crate::Error::is_wrong_key).
     fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()>;

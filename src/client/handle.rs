@@ -75,7 +75,7 @@ impl Handle {
         let mut pace = Pace::new();
         loop {
             let mark = broker.wait(Wake::Settled, None).await?;
-            let Some(view) = broker.show(self.queue.clone(), self.id).await? else {
+            let Some(view) = broker.glance(self.queue.clone(), self.id).await? else {
                 return Err(Error::no_result(format!(
                     "task {} is gone: completed without retention, or never enqueued; set `RETENTION`",
                     self.id

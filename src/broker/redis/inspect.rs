@@ -66,11 +66,12 @@ fn letter(state: State) -> Option<&'static str> {
     })
 }
 
-/// One task.
+/// One task; without a `search` through all that is held, one that runs is told pending.
 pub(super) async fn show(
     broker: Arc<Inner>,
     queue: QueueName,
     id: TaskId,
+    search: bool,
 ) -> Result<Option<TaskView>> {
     let keys = broker.keys(&queue);
     broker.interest.touch(&broker.beats.link, &keys);
@@ -81,7 +82,7 @@ pub(super) async fn show(
     };
     let (stored, ticket) = ticket_of(id, record);
     let mut call = broker.library.call_ro("show", &keys.records());
-    call.arg(&ticket.to_bytes()[..]);
+    call.arg(&ticket.to_bytes()[..]).arg(u8::from(search));
     broker.stamp(&mut call);
     let told = reply::array(broker.io.link.call(&call).await?)?;
     if told.is_empty() {

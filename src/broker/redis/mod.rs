@@ -353,7 +353,11 @@ impl Inspect for RedisBroker {
     }
 
     fn show(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>> {
-        self.call(move |broker| inspect::show(broker, queue, id))
+        self.call(move |broker| inspect::show(broker, queue, id, true))
+    }
+
+    fn glance(&self, queue: QueueName, id: TaskId) -> Reply<Option<TaskView>> {
+        self.call(move |broker| inspect::show(broker, queue, id, false))
     }
 
     fn check_keys(&self, checks: Vec<(u32, [u8; 8])>) -> Reply<()> {
