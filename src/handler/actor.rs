@@ -21,7 +21,7 @@ use crate::codec::Codec;
 use crate::error::Result;
 use crate::panic;
 use crate::queue::Kind;
-use crate::restart::{Intensity, Window};
+use crate::restart::{Directive, Exit, Policy, Record};
 use crate::task::Task;
 
 use super::function::decode;
@@ -104,7 +104,7 @@ async fn keep_alive<A: Actor<Context = Context<A>>>(
     kind: Kind,
     surroundings: Surroundings,
 ) {
-    let mut window = Window::default();
+    let mut record = Record::default();
     while runner.strong_count() > 0 {
         let ended = match std::panic::catch_unwind(AssertUnwindSafe(|| factory())) {
             Ok(actor) => {
@@ -119,8 +119,13 @@ async fn keep_alive<A: Actor<Context = Context<A>>>(
             return;
         }
         (surroundings.restarted)(&kind, &ended);
-        let wait = window.next(&Intensity::DEFAULT, Instant::now());
-        tokio::time::sleep(wait.unwrap_or(PROBE_AFTER)).await;
+        let now = Instant::now();
+        let wait = match record.exited(&Policy::DEFAULT, 0, Exit::Abnormal, now, 0.5) {
+            Directive::RestartAfter(wait) => wait,
+            _ => PROBE_AFTER,
+        };
+        record.look(now + wait);
+        tokio::time::sleep(wait).await;
     }
 }
 

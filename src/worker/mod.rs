@@ -37,7 +37,7 @@ pub use life::Life;
 pub(crate) use shared::Shared;
 
 use crate::error::{Error, Result};
-use crate::restart::Intensity;
+use crate::restart::Backoff;
 use life::{Exited, Who, live};
 use supervisor::{Supervisor, Tree, shut_down};
 
@@ -157,7 +157,7 @@ async fn control(
                         };
                         // The Supervisor died over it: the next one is told again, a little later.
                         if !told {
-                            tokio::time::sleep(Intensity::DEFAULT.backoff_min).await;
+                            tokio::time::sleep(Backoff::DEFAULT.min).await;
                             let _ = exits.send(exited);
                         }
                     });

@@ -18,10 +18,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Event;
-use crate::restart::{Intensity, Window};
+use crate::restart::{Directive, Exit, Policy, Record};
 
 use super::builder::Processors;
-use super::config::STOP_NOTICE;
+use super::config::{STOP_NOTICE, chance};
 use super::fetcher::Fetcher;
 use super::heartbeater::Heartbeater;
 use super::life::{Exited, Life, Who, launch};
@@ -43,7 +43,7 @@ pub(crate) struct Tree {
     pub(crate) exits: UnboundedSender<Exited>,
     pub(crate) orders: UnboundedSender<Order>,
     pub(crate) life: watch::Sender<Life>,
-    pub(crate) windows: RefCell<HashMap<Who, Window>>,
+    pub(crate) windows: RefCell<HashMap<Who, Record>>,
     pub(crate) started: Cell<bool>,
     pub(crate) stop: CancellationToken,
 }
@@ -95,7 +95,11 @@ impl Tree {
     /// How long to wait before `who` is started again; none: the budget is used up.
     pub(crate) fn wait_for(&self, who: &Who) -> Option<Duration> {
         let mut windows = self.windows.borrow_mut();
-        windows.entry(who.clone()).or_default().next(&Intensity::DEFAULT, Instant::now())
+        let record = windows.entry(who.clone()).or_default();
+        match record.exited(&Policy::ROOT, 0, Exit::Abnormal, Instant::now(), chance()) {
+            Directive::RestartAfter(wait) => Some(wait),
+            _ => None,
+        }
     }
 
     /// Goes on in life; never back.
