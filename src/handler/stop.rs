@@ -6,6 +6,8 @@ use tokio::sync::Notify;
 
 const ASKED: u8 = 1;
 const LOST: u8 = 2;
+const BEGAN: u8 = 4;
+const ENDED: u8 = 8;
 
 /// Told by the worker, heard by the run. Never taken back.
 #[derive(Default)]
@@ -28,6 +30,20 @@ impl Stop {
     /// Its task belongs to somebody else: it is to stop, and nothing of it is settled.
     pub(crate) fn lose(&self) {
         self.tell(ASKED | LOST);
+    }
+
+    /// The handler is called.
+    pub(crate) fn begin(&self) {
+        self.told.fetch_or(BEGAN, Ordering::AcqRel);
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.is(BEGAN)
+    }
+
+    /// Its claim is settled, by the run itself or by who gave it up; answers whether this is the first to do so.
+    pub(crate) fn end(&self) -> bool {
+        self.told.fetch_or(ENDED, Ordering::AcqRel) & ENDED == 0
     }
 
     fn is(&self, what: u8) -> bool {
@@ -80,5 +96,6 @@ mod tests {
         assert!(stop.is_asked() && !stop.is_lost());
         stop.lose();
         assert!(lost.now_or_never().is_some() && stop.asked().now_or_never().is_some());
+        assert!(!stop.has_begun() && stop.end() && !stop.end(), "a claim is settled once");
     }
 }

@@ -1,7 +1,7 @@
 //! An echo: whether a worker thread still turns, or a handler blocks it.
 //!
-//! Only asks and tells. An async handler that does not yield stops the others on its thread; leases go on,
-//! since beats have a thread of their own.
+//! Only asks and tells. An async handler that does not yield stops the others on its thread; leases go on, since
+//! beats have a thread of their own. What is done about it is `threads`' and the Supervisor's business.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,9 +10,6 @@ use std::time::Duration;
 use actix_rt::ArbiterHandle;
 
 use crate::clock::boottime;
-
-/// A thread that has not answered for this long is told as stuck.
-pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 /// The echo of one thread.
 pub(crate) struct Echo {
@@ -30,13 +27,13 @@ impl Echo {
     }
 
     /// Asks again if the last question was answered; answers for how long the thread has been silent, once
-    /// each time it gets stuck.
-    pub(crate) fn probe(&mut self, now: Duration) -> Option<Duration> {
+    /// each time that is too long.
+    pub(crate) fn probe(&mut self, now: Duration, stuck_after: Duration) -> Option<Duration> {
         if let Some(asked) = self.asked
             && self.heard.load(Ordering::Acquire) < self.question
         {
             let silent = now.saturating_sub(asked);
-            let stuck = silent >= STUCK_AFTER && !self.told;
+            let stuck = silent >= stuck_after && !self.told;
             self.told |= stuck;
             return stuck.then_some(silent);
         }
@@ -54,6 +51,8 @@ impl Echo {
 mod tests {
     use super::*;
 
+    const AFTER: Duration = Duration::from_secs(10);
+
     #[test]
     fn a_blocked_thread_is_told_once_and_forgiven() {
         actix_rt::System::new().block_on(async {
@@ -67,16 +66,16 @@ mod tests {
             });
             blocked.recv().expect("the thread is blocked");
             let start = boottime();
-            assert_eq!(echo.probe(start), None, "asked");
-            assert_eq!(echo.probe(start + STUCK_AFTER / 2), None, "not yet");
-            let late = boottime() + STUCK_AFTER;
-            assert!(echo.probe(late).is_some(), "told");
-            assert_eq!(echo.probe(late), None, "once");
+            assert_eq!(echo.probe(start, AFTER), None, "asked");
+            assert_eq!(echo.probe(start + AFTER / 2, AFTER), None, "not yet");
+            let late = boottime() + AFTER;
+            assert!(echo.probe(late, AFTER).is_some(), "told");
+            assert_eq!(echo.probe(late, AFTER), None, "once");
             free.send(()).expect("it waits");
             let (answer, answered) = std::sync::mpsc::channel();
             arbiter.spawn_fn(move || answer.send(()).expect("the test listens"));
             answered.recv().expect("it turns again");
-            assert_eq!(echo.probe(late * 2), None, "answered, asked anew");
+            assert_eq!(echo.probe(late * 2, AFTER), None, "answered, asked anew");
         });
     }
 }

@@ -4,21 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use actix_rt::ArbiterHandle;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::broker::Beat;
 use crate::clock::boottime;
 use crate::event::Event;
 
-use super::Shared;
-use super::config::jittered;
-use super::echo::Echo;
+use super::config::{POLL, jittered};
+use super::threads::Threads;
+use super::{Order, Shared};
+
+/// How often a thread is asked for an echo while patience with it lasts.
+const PROBES: u32 = 8;
 
 /// Extends the lease of every turn, a third of a lease apart, and tells those that are lost.
 pub(crate) struct Heartbeater {
     pub(crate) shared: Arc<Shared>,
     /// The threads that run handlers.
-    pub(crate) threads: Vec<ArbiterHandle>,
+    pub(crate) threads: Arc<Threads>,
+    /// Where a thread that is stuck is told of.
+    pub(crate) orders: UnboundedSender<Order>,
 }
 
 impl Actor for Heartbeater {
@@ -26,20 +31,29 @@ impl Actor for Heartbeater {
 
     fn started(&mut self, context: &mut Self::Context) {
         let shared = self.shared.clone();
-        let mut echoes: Vec<_> = self.threads.iter().cloned().map(Echo::new).collect();
         let beats = async move {
             loop {
                 let wait = beat(&shared).await;
                 shared.fail_point("heartbeater");
-                for (thread, echo) in echoes.iter_mut().enumerate() {
-                    if let Some(silent) = echo.probe(boottime()) {
-                        shared.tell(Event::Stuck { thread, silent });
-                    }
-                }
                 tokio::time::sleep(wait).await;
             }
         };
         context.spawn(beats.into_actor(self).map(|(), _, _| ()));
+        let probes = probe(self.shared.clone(), self.threads.clone(), self.orders.clone());
+        context.spawn(probes.into_actor(self).map(|(), _, _| ()));
+    }
+}
+
+/// Asks the threads that run handlers for an echo, some times within the patience with them.
+async fn probe(shared: Arc<Shared>, threads: Arc<Threads>, orders: UnboundedSender<Order>) {
+    let patience = shared.config.stuck_after;
+    let interval = (patience / PROBES).min(POLL);
+    loop {
+        for stuck in threads.probe(boottime(), patience) {
+            shared.tell(Event::Stuck { thread: stuck.index, silent: stuck.silent });
+            let _ = orders.send(Order::GiveUp(stuck));
+        }
+        tokio::time::sleep(interval).await;
     }
 }
 

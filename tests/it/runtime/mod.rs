@@ -2,6 +2,7 @@
 
 mod claims;
 pub mod company;
+mod deaths;
 mod faults;
 mod handlers;
 mod idle;
