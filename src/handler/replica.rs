@@ -184,11 +184,12 @@ impl<T: Task, A: ActorHandler<T>> Runner for Replica<T, A> {
         let (mut post, surroundings) = (self.post.subscribe(), self.surroundings.clone());
         async move {
             let task = decode::<T>(&input)?;
-            let Input { context, keep, hold, .. } = input;
+            let Input { context, keep, probe, hold, .. } = input;
             // One that comes while the replica is being made waits for it, within its own timeout.
             let found = tokio::select! {
+                biased;
                 found = post.wait_for(|post| !matches!(post, Post::Vacant)) => found,
-                () = surroundings.barred() => return Err(TaskError::interrupted()),
+                () = surroundings.barred(), if !probe => return Err(TaskError::interrupted()),
             };
             let (answer, fate) = match found.as_deref() {
                 Ok(Post::Filled(Incarnation { address, fate })) => {

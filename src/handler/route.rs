@@ -30,6 +30,8 @@ pub(crate) struct Input {
     pub(crate) body: crate::seal::Plaintext,
     /// Whether a result would be kept.
     pub(crate) keep: bool,
+    /// Whether it is let through to see how its kind fares: it waits for its replica, come what may.
+    pub(crate) probe: bool,
     pub(crate) hold: Hold,
 }
 

@@ -99,7 +99,7 @@ impl Ward {
 /// What a task that was let through carries.
 pub(crate) struct Pass {
     pub(crate) ward: Arc<Ward>,
-    is_probe: bool,
+    pub(crate) is_probe: bool,
 }
 
 impl Pass {

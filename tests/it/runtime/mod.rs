@@ -10,7 +10,9 @@ mod lifecycle;
 mod outcomes;
 #[cfg(feature = "failpoints")]
 mod panics;
+mod policies;
 mod proxy;
 mod queues;
 mod replicas;
 mod sealed;
+mod stuck;
