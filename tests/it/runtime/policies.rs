@@ -60,8 +60,19 @@ fn quarantined(event: &Event) -> Option<()> {
 
 #[test]
 fn a_kind_in_quarantine_is_left_to_other_workers() {
+    left_to_others(client());
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_kind_in_quarantine_is_left_to_other_workers_on_redis() {
+    let server = crate::redis_servers::server::Server::start();
+    left_to_others(client_on(&server.url()));
+}
+
+fn left_to_others(client: oncue::Client) {
     let (_ill, factory) = patient(true);
-    let company = Company::start(client(), |worker| {
+    let company = Company::start(client, |worker| {
         worker.handle(actor(factory).policy(bears(1, LONG))).handle(other)
     });
     company.put(Number(0).draft().max_retry(9));

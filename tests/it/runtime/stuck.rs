@@ -121,6 +121,8 @@ fn a_blocked_thread_is_replaced_and_its_late_settle_refused() {
         _ => None,
     });
     assert_eq!(show(&company.client, &blocks).expect("kept").state, State::Active);
+    let Health::Degraded(reasons) = company.worker.health() else { panic!("a claim was lost") };
+    assert!(reasons.contains(&Reason::LeaseLost), "{reasons:?}");
     second.add_permits(1);
     assert!(matches!(company.settled(&blocks).0, Decision::Complete(_)));
     company.end();
@@ -157,8 +159,19 @@ fn an_endless_loop_is_found_and_the_lane_goes_on() {
 
 #[test]
 fn a_task_that_blocks_every_time_runs_alone_and_is_poisoned_the_third_time() {
+    poisoned(client());
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_task_that_blocks_every_time_is_poisoned_on_redis() {
+    let server = crate::redis_servers::server::Server::start();
+    poisoned(client_on(&server.url()));
+}
+
+fn poisoned(client: oncue::Client) {
     let (free, gate) = channel();
-    let company = one_thread(client(), gate, |worker| worker.stuck_max(9));
+    let company = one_thread(client, gate, |worker| worker.stuck_max(9));
     let pill = company.put(Number(0));
     for expected in [
         Decision::Release { alone: false },
@@ -236,7 +249,7 @@ fn a_blocking_run_that_goes_on_is_counted_until_it_returns() {
 }
 
 #[test]
-fn a_failing_broker_and_a_lost_lease_are_no_good_health() {
+fn a_broker_that_fails_is_no_good_health() {
     let (mut proxy, down) = (Proxy::of(broker()), Arc::new(AtomicBool::new(false)));
     let fails = down.clone();
     proxy.dequeue = Box::new(move |inner, ask| match fails.load(Ordering::SeqCst) {
