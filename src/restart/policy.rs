@@ -90,7 +90,7 @@ pub enum OnExceeded {
         /// How long.
         probe_after: Duration,
     },
-    /// It is the exit of the group it belongs to: the worker's [`Strategy`] and budget apply. At the top, where
+    /// It is the exit of the group it belongs to: the worker's [`Strategy`](super::Strategy) and budget apply. At the top, where
     /// nobody is above, the worker shuts down.
     Escalate,
     /// Its kind is no longer served by this worker; its tasks are left to others.
