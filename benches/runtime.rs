@@ -155,6 +155,21 @@ impl Broker for Fake {
     }
 }
 
+impl Operate for Fake {
+    fn cancel(&self, _: QueueName, _: TaskId) -> Reply<Cancelled> {
+        self.answer(Cancelled::Missing)
+    }
+    fn set(&self, _: QueueName, _: Setting) -> Reply<()> {
+        self.answer(())
+    }
+    fn workers(&self) -> Reply<Vec<Present>> {
+        self.answer(Vec::new())
+    }
+    fn signal(&self, _: WorkerId, _: Signal) -> Reply<bool> {
+        self.answer(false)
+    }
+}
+
 impl Inspect for Fake {
     fn stats(&self) -> Reply<Vec<QueueStats>> {
         self.answer(Vec::new())

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use oncue::Connect;
 use oncue::broker::{
-    Ask, Batch, BatchId, Beat, Claim, Inspect, Lane, NewTask, Order, Session, Settlement,
+    Ask, Batch, BatchId, Beat, Claim, Lane, NewTask, Operate, Order, Session, Settlement,
 };
 use oncue::envelope::Header;
 use oncue::queue::{Kind, QueueName};

@@ -36,7 +36,7 @@ pub enum Event {
         /// How long it ran.
         ran: Duration,
     },
-    /// A run ended after the lease was lost: what it did is not settled.
+    /// A run ended after the lease was lost, or after it was given up: what it did is not settled.
     LeaseLost {
         /// The task.
         id: TaskId,
@@ -55,11 +55,57 @@ pub enum Event {
         /// Why it died.
         why: String,
     },
-    /// A thread that runs handlers does not turn: something on it blocks or never yields.
+    /// What runs a kind died too often: its tasks are left to other workers for a while.
+    Quarantined {
+        /// The kind.
+        kind: Kind,
+        /// For how long.
+        probe_after: Duration,
+        /// Why it died, the last time.
+        why: String,
+    },
+    /// A quarantine is over: one task of the kind goes through.
+    Probing {
+        /// The kind.
+        kind: Kind,
+    },
+    /// That task was answered: the kind is served again.
+    Recovered {
+        /// The kind.
+        kind: Kind,
+    },
+    /// A kind is no longer served by this worker.
+    Stopped {
+        /// The kind.
+        kind: Kind,
+        /// Why.
+        why: String,
+    },
+    /// A thread that runs handlers does not turn: something on it blocks or never yields. It is given up.
     Stuck {
         /// Which, counted from 0.
         thread: usize,
         /// For how long it has not answered.
+        silent: Duration,
+    },
+    /// A thread that was stuck was replaced by a fresh one, and what was on it was settled.
+    Replaced {
+        /// Which, counted from 0.
+        thread: usize,
+        /// Runs that count as crashed.
+        lost: usize,
+        /// Tasks that had not begun and go back at no cost.
+        released: usize,
+        /// How many such threads are still taken by what blocks them.
+        lingering: usize,
+    },
+    /// A run on a thread of its own was told to stop and goes on: its thread and its slot stay taken.
+    Lingering {
+        /// The task.
+        id: TaskId,
+        /// Its kind.
+        kind: Kind,
+        /// How long ago it was told.
         silent: Duration,
     },
     /// The broker failed a call; it is repeated.

@@ -1,7 +1,9 @@
 //! What a handler may know of the run it is in.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::Timestamp;
 use crate::queue::{Kind, QueueName};
@@ -13,7 +15,21 @@ use super::{DataMap, Stop};
 ///
 /// Cheap to clone. Named so that users of actix can import its `Context` beside it.
 #[derive(Clone)]
-pub struct TaskContext(Arc<Run>);
+pub struct TaskContext(Arc<Watched>);
+
+/// A run, and whether a panic passed by it.
+struct Watched {
+    run: Run,
+    panicked: AtomicBool,
+}
+
+impl Deref for Watched {
+    type Target = Run;
+
+    fn deref(&self) -> &Run {
+        &self.run
+    }
+}
 
 /// What the runtime knows of a run.
 pub(crate) struct Run {
@@ -31,11 +47,16 @@ pub(crate) struct Run {
 
 impl TaskContext {
     pub(crate) fn new(run: Run) -> Self {
-        Self(Arc::new(run))
+        Self(Arc::new(Watched { run, panicked: AtomicBool::new(false) }))
     }
 
     pub(crate) fn run(&self) -> &Run {
         &self.0
+    }
+
+    /// Whether what panicked held it, or a clone of it.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.0.panicked.load(Ordering::Acquire)
     }
 
     /// The task.
@@ -97,6 +118,15 @@ impl TaskContext {
     /// Whether the task belongs to somebody else by now: whatever this run does is not settled.
     pub fn lease_lost(&self) -> bool {
         self.0.stop.is_lost()
+    }
+}
+
+/// A replica that runs several tasks at once dies as a whole: this tells over which.
+impl Drop for TaskContext {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panicked.store(true, Ordering::Release);
+        }
     }
 }
 

@@ -71,6 +71,11 @@ impl TaskError {
         Self { outcome: Outcome::Revoked, message: String::new() }
     }
 
+    /// The run did not happen: the task goes back at no cost.
+    pub(crate) fn interrupted() -> Self {
+        Self { outcome: Outcome::Interrupted, message: String::new() }
+    }
+
     /// Names the class of a failure (clear text, at most 64 visible ASCII characters), in place of `handler`.
     #[must_use]
     pub fn class(mut self, word: impl Into<Cow<'static, str>>) -> Self {

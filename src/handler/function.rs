@@ -4,16 +4,15 @@
 
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 use crate::codec::Codec;
 use crate::error::Result;
-use crate::queue::Kind;
 use crate::task::Task;
 
 use super::{
@@ -145,7 +144,7 @@ impl<F, Args> Asynchronous<F, Args> {
 }
 
 impl<F: TaskFn<Args>, Args: 'static> RunnerFactory for Asynchronous<F, Args> {
-    fn make(&self, _: &Kind, _: &Surroundings) -> Rc<dyn Runner> {
+    fn make(&self, _: &Surroundings) -> Rc<dyn Runner> {
         Rc::new(Self::new(self.0.clone()))
     }
 
@@ -166,20 +165,20 @@ impl<F: TaskFn<Args>, Args: 'static> Runner for Asynchronous<F, Args> {
 /// A blocking `fn`, as the runtime sees it.
 pub(crate) struct Blocking<F, Args> {
     function: F,
-    threads: Option<Arc<tokio::sync::Semaphore>>,
+    surroundings: Option<Surroundings>,
     args: PhantomData<fn(Args)>,
 }
 
 impl<F, Args> Blocking<F, Args> {
     pub(crate) fn new(function: F) -> Self {
-        Self { function, threads: None, args: PhantomData }
+        Self { function, surroundings: None, args: PhantomData }
     }
 }
 
 impl<F: BlockingFn<Args>, Args: 'static> RunnerFactory for Blocking<F, Args> {
-    fn make(&self, _: &Kind, surroundings: &Surroundings) -> Rc<dyn Runner> {
-        let threads = Some(surroundings.threads.clone());
-        Rc::new(Self { function: self.function.clone(), threads, args: PhantomData })
+    fn make(&self, surroundings: &Surroundings) -> Rc<dyn Runner> {
+        let surroundings = Some(surroundings.clone());
+        Rc::new(Self { function: self.function.clone(), surroundings, args: PhantomData })
     }
 
     fn check(&self, data: &DataMap) -> Result<()> {
@@ -189,15 +188,22 @@ impl<F: BlockingFn<Args>, Args: 'static> RunnerFactory for Blocking<F, Args> {
 
 impl<F: BlockingFn<Args>, Args: 'static> Runner for Blocking<F, Args> {
     fn admit(&self) -> Option<LocalBoxFuture<'static, OwnedSemaphorePermit>> {
-        let threads = self.threads.clone()?;
+        let threads = self.surroundings.as_ref()?.threads.clone();
         let acquire = async move { threads.acquire_owned().await.expect("it is never closed") };
         Some(acquire.boxed_local())
     }
 
     fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>> {
         let function = self.function.clone();
+        let returned = CancellationToken::new();
+        if let Some(surroundings) = self.surroundings.clone() {
+            let lingering =
+                tell_if_it_lingers(input.context.clone(), returned.clone(), surroundings);
+            actix_rt::spawn(lingering);
+        }
         async move {
             let run = move || {
+                let _returned = returned.drop_guard();
                 let _held = &input.hold;
                 function.call(decode(&input)?, &input.context, input.keep)
             };
@@ -210,6 +216,23 @@ impl<F: BlockingFn<Args>, Args: 'static> Runner for Blocking<F, Args> {
             }
         }
         .boxed_local()
+    }
+}
+
+/// A thread cannot be taken from a blocking `fn`. One that was told to stop and does not is told of, and counted
+/// until it returns.
+async fn tell_if_it_lingers(
+    context: TaskContext,
+    returned: CancellationToken,
+    surroundings: Surroundings,
+) {
+    let silent = async {
+        context.cancelled().await;
+        tokio::time::sleep(surroundings.patience).await;
+    };
+    if returned.run_until_cancelled(silent).await.is_some() {
+        let _counted = surroundings.keeper.lingers(&context, surroundings.patience);
+        returned.cancelled().await;
     }
 }
 

@@ -1,20 +1,21 @@
 //! Routes: which runner takes which kind. Types of tasks end here; above it there are only bytes.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::queue::{Kind, KindHash, QueueName};
+use crate::restart::{Exit, Policy};
 use crate::retry::RetryPolicy;
-
 use crate::task::Task;
 
 use super::{
@@ -29,6 +30,8 @@ pub(crate) struct Input {
     pub(crate) body: crate::seal::Plaintext,
     /// Whether a result would be kept.
     pub(crate) keep: bool,
+    /// Whether it is let through to see how its kind fares: it waits for its replica, come what may.
+    pub(crate) probe: bool,
     pub(crate) hold: Hold,
 }
 
@@ -48,25 +51,48 @@ pub(crate) trait Runner {
     fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>>;
 }
 
-/// Is told that the handler actor of a kind died, and why.
-pub(crate) type Restarted = Arc<dyn Fn(&Kind, &str) + Send + Sync>;
+/// Who keeps a runner: told how it fares. Called on the thread of the runner, never for long.
+pub(crate) trait Keeper: Send + Sync {
+    /// Whether the runner takes tasks.
+    fn up(&self, up: bool);
+
+    /// A replica is at its end: how is told by [`exited`](Self::exited), a little later.
+    fn dying(&self);
+
+    /// A replica ended so. It is made anew when the answer comes, and not if it never can.
+    fn exited(&self, exit: Exit, why: &str) -> oneshot::Receiver<()>;
+
+    /// A run was told to stop so long ago and goes on, on a thread nobody can take from it; counted until what
+    /// is answered is dropped.
+    fn lingers(&self, context: &TaskContext, silent: Duration) -> Box<dyn Any>;
+}
 
 /// What a runner needs of its worker.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     /// Threads for blocking handlers, bounded.
     pub(crate) threads: Arc<tokio::sync::Semaphore>,
-    /// Whether this runner takes tasks.
-    pub(crate) up: Arc<AtomicBool>,
-    /// Called when this runner takes tasks again.
-    pub(crate) ready: Arc<dyn Fn() + Send + Sync>,
-    /// Told when a handler actor is restarted: its kind and why.
-    pub(crate) restarted: Restarted,
+    pub(crate) keeper: Arc<dyn Keeper>,
+    /// Whether the kind is served: if not, what has not begun goes back.
+    pub(crate) open: watch::Receiver<bool>,
+    /// Ends with whoever made the runner: no replica is made anew after it.
+    pub(crate) gone: CancellationToken,
+    /// How long a run that was told to stop may take to answer.
+    pub(crate) patience: Duration,
+}
+
+impl Surroundings {
+    /// Ends once what has not begun is to go back.
+    pub(crate) async fn barred(&self) {
+        if self.open.clone().wait_for(|open| !open).await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// Makes runners, on the arbiter they live on.
 pub(crate) trait RunnerFactory: Send + Sync {
-    fn make(&self, kind: &Kind, surroundings: &Surroundings) -> Rc<dyn Runner>;
+    fn make(&self, surroundings: &Surroundings) -> Rc<dyn Runner>;
     /// Fails if something a handler asks for is missing.
     fn check(&self, data: &DataMap) -> Result<()>;
 }
@@ -78,6 +104,10 @@ pub struct Route {
     pub(crate) policy: RetryPolicy,
     pub(crate) concurrency: Option<usize>,
     pub(crate) replicas: Option<usize>,
+    /// Tasks one replica takes at once.
+    pub(crate) concurrent: usize,
+    /// How its replicas and Processors are restarted.
+    pub(crate) supervision: Policy,
     pub(crate) factory: Box<dyn RunnerFactory>,
 }
 
@@ -94,6 +124,8 @@ impl Route {
             policy: T::RETRY,
             concurrency: None,
             replicas: None,
+            concurrent: 1,
+            supervision: Policy::DEFAULT,
             factory: Box::new(factory),
         })
     }
@@ -132,6 +164,50 @@ impl Registration {
                 )));
             }
             route.replicas = Some(at_least_one(replicas, "replicas")?);
+            Ok(())
+        })
+    }
+
+    /// How many tasks one replica of a handler actor takes at once, 1 or more; 1 unless told otherwise.
+    ///
+    /// They share its fate: when it panics, the task it panicked over fails and the others go back at no cost.
+    /// Which one that is shows by its [`TaskContext`]: a future that panics without holding it cannot be told
+    /// from its neighbours, and all of them fail. Answers that are futures of their own (`ResponseFuture`) live
+    /// on when the actor dies, and count.
+    #[must_use]
+    pub fn concurrent(self, tasks: usize) -> Self {
+        self.with(|route| {
+            if route.replicas.is_none() {
+                return Err(Error::invalid(format!(
+                    "the handler of {} is a function, which shares nothing; use `.concurrency(n)`",
+                    route.kind
+                )));
+            }
+            route.concurrent = at_least_one(tasks, "concurrent tasks")?;
+            Ok(())
+        })
+    }
+
+    /// How what runs this kind is restarted: the replicas of a handler actor, and the worker's actors that serve
+    /// the kind. Default [`Policy::DEFAULT`]. A task's failure never counts, a panic in a function neither.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use oncue::restart::{OnExceeded, Policy};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet(String);
+    /// # impl oncue::Task for Greet { const KIND: &'static str = "greet"; }
+    /// # async fn greet(_: Greet) -> oncue::TaskResult { Ok(()) }
+    ///
+    /// let policy = Policy::DEFAULT
+    ///     .intensity(3, Duration::from_secs(10))
+    ///     .on_exceeded(OnExceeded::Quarantine { probe_after: Duration::from_secs(5) });
+    /// let handler = oncue::function(greet).policy(policy);
+    /// ```
+    #[must_use]
+    pub fn policy(self, policy: Policy) -> Self {
+        self.with(|route| {
+            policy.check()?;
+            route.supervision = policy;
             Ok(())
         })
     }
@@ -195,8 +271,9 @@ pub fn blocking<F: BlockingFn<Args>, Args: 'static>(handler: F) -> Registration 
 
 /// A handler actor, one replica unless told otherwise, made by `factory` now and after every panic.
 ///
-/// A replica takes one task at a time. It cannot be interrupted: when its time is up the task fails, and the
-/// replica takes no other until it answers; [`TaskContext::cancelled`] tells it to hurry.
+/// A replica takes one task at a time, unless told otherwise. It cannot be interrupted: when its time is up the
+/// task fails, and the replica takes no other until it answers; [`TaskContext::cancelled`] tells it to hurry. One
+/// that does not, for as long as [`stuck_after`](crate::worker::Builder::stuck_after) says, is made anew.
 ///
 /// ```
 /// use actix::{Actor, Context, Handler};

@@ -7,6 +7,8 @@ use tokio::sync::Notify;
 const ASKED: u8 = 1;
 const LOST: u8 = 2;
 const CANCELLED: u8 = 4;
+const BEGAN: u8 = 8;
+const ENDED: u8 = 16;
 
 /// Told by the worker, heard by the run. Never taken back.
 #[derive(Default)]
@@ -36,6 +38,20 @@ impl Stop {
         self.tell(ASKED | CANCELLED);
     }
 
+    /// The handler is called.
+    pub(crate) fn begin(&self) {
+        self.told.fetch_or(BEGAN, Ordering::AcqRel);
+    }
+
+    pub(crate) fn has_begun(&self) -> bool {
+        self.is(BEGAN)
+    }
+
+    /// Its claim is settled, by the run itself or by who gave it up; answers whether this is the first to do so.
+    pub(crate) fn end(&self) -> bool {
+        self.told.fetch_or(ENDED, Ordering::AcqRel) & ENDED == 0
+    }
+
     fn is(&self, what: u8) -> bool {
         self.told.load(Ordering::Acquire) & what != 0
     }
@@ -58,7 +74,7 @@ impl Stop {
     }
 
     /// Ends once the task is cancelled, or the lease lost.
-    pub(crate) async fn ended(&self) {
+    pub(crate) async fn voided(&self) {
         self.heard(CANCELLED | LOST).await;
     }
 
@@ -83,15 +99,16 @@ mod tests {
     #[test]
     fn what_was_told_stays_told_and_wakes_who_waits() {
         let stop = Stop::default();
-        let (mut asked, mut ended) = (Box::pin(stop.asked()), Box::pin(stop.ended()));
-        assert!((&mut asked).now_or_never().is_none() && (&mut ended).now_or_never().is_none());
+        let (mut asked, mut voided) = (Box::pin(stop.asked()), Box::pin(stop.voided()));
+        assert!((&mut asked).now_or_never().is_none() && (&mut voided).now_or_never().is_none());
         stop.ask();
-        assert!(asked.now_or_never().is_some() && (&mut ended).now_or_never().is_none());
+        assert!(asked.now_or_never().is_some() && (&mut voided).now_or_never().is_none());
         assert!(stop.is_asked() && !stop.is_cancelled() && !stop.is_lost());
         stop.cancel();
-        assert!(ended.now_or_never().is_some() && stop.asked().now_or_never().is_some());
+        assert!(voided.now_or_never().is_some() && stop.asked().now_or_never().is_some());
         assert!(stop.is_cancelled() && !stop.is_lost());
         stop.lose();
         assert!(stop.is_lost() && stop.is_cancelled());
+        assert!(!stop.has_begun() && stop.end() && !stop.end(), "a claim is settled once");
     }
 }

@@ -1,5 +1,6 @@
 //! Building a worker: handlers, shared data, lanes and limits, checked as a whole before anything starts.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,16 +13,20 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Operate, WorkerId};
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
-use crate::handler::{Data, DataMap, IntoRoute, Routes};
+use crate::handler::{Data, DataMap, IntoRoute, Route, Routes};
 use crate::queue::Kind;
+use crate::restart::{Policy, Shutdown, Strategy};
 use crate::seal::Sealer;
 
 use super::config::{Config, Lane};
+use super::health::Vitals;
+use super::place::Place;
 use super::presence::Card;
-use super::processor::Place;
 use super::shared::{LaneState, Shared};
 use super::slots::{Limits, Slots};
-use super::supervisor::Tree;
+use super::threads::Threads;
+use super::tree::Tree;
+use super::ward::Ward;
 use super::{Life, Worker, control};
 
 /// Shortest lease: beats come three times as often.
@@ -29,6 +34,9 @@ const LEASE_MIN: Duration = Duration::from_millis(300);
 
 /// Longest lease: a worker that crashed would be missed this late.
 const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Shortest patience with a thread: a busy machine may keep one waiting so long.
+const STUCK_AFTER_MIN: Duration = Duration::from_millis(10);
 
 /// The Processors of a worker: on which arbiter, for which place.
 pub(super) type Processors = Vec<(usize, Arc<Place>)>;
@@ -112,9 +120,34 @@ impl Builder {
         self.with(|b| b.config.lease = lease)
     }
 
-    /// How long a shutdown waits for runs to end. Default 25 s.
+    /// How long a shutdown waits for runs to end. Default 25 s. The same as the `shutdown` of a
+    /// [`policy`](Self::policy).
     pub fn shutdown_timeout(self, limit: Duration) -> Self {
-        self.with(|b| b.config.shutdown = limit)
+        self.with(|b| b.config.policy.shutdown = Shutdown::Timeout(limit))
+    }
+
+    /// How the worker's own actors are restarted, and how long a shutdown waits. Default [`Policy::ROOT`]. What
+    /// runs a kind has a policy of its own: [`Registration::policy`](crate::handler::Registration::policy).
+    pub fn policy(self, policy: Policy) -> Self {
+        self.with(|b| b.config.policy = policy)
+    }
+
+    /// Which of the worker's own actors are restarted with one that died, in the order Heartbeater, handlers,
+    /// Scheduler, Fetcher. Default [`Strategy::RestForOne`].
+    pub fn strategy(self, strategy: Strategy) -> Self {
+        self.with(|b| b.config.strategy = strategy)
+    }
+
+    /// How long a thread that runs handlers may not turn before it is given up and replaced, and how long a run
+    /// that was told to stop may not answer; 10 ms to a day. Default 30 s.
+    pub fn stuck_after(self, patience: Duration) -> Self {
+        self.with(|b| b.config.stuck_after = patience)
+    }
+
+    /// How many threads may linger, taken by runs that were given up, before the worker drains and ends with a
+    /// failure. Default: twice the [`threads`](Self::threads).
+    pub fn stuck_max(self, threads: usize) -> Self {
+        self.with(|b| b.config.stuck_max = Some(threads))
     }
 
     /// How long a task of a kind nobody handles stays pending before it is archived. Default 24 h.
@@ -149,6 +182,11 @@ impl Builder {
     /// What is wrong with a handler, a lane or a limit [`is_invalid`](Error::is_invalid); a key that
     /// differs from the one the broker knows under its id [`is_wrong_key`](Error::is_wrong_key).
     pub async fn start(self) -> Result<Worker> {
+        if cfg!(panic = "abort") {
+            tracing::warn!(
+                "built with panic = \"abort\": a panic in any handler ends the whole process"
+            );
+        }
         let broker = self.broker.clone();
         broker.check_keys(self.sealer.keyring().key_checks()).await?;
         let (shared, processors) = self.build()?;
@@ -156,6 +194,7 @@ impl Builder {
         let (life, life_seen) = watch::channel(Life::Running);
         let (end, ended) = watch::channel(None);
         let (ready, started) = oneshot::channel();
+        let vitals = shared.vitals.clone();
         let orders_out = orders.clone();
         let worker_id = WorkerId::fresh();
         let company = move || {
@@ -164,15 +203,17 @@ impl Builder {
                 let (exits, exit_inbox) = mpsc::unbounded_channel();
                 let tree = Rc::new(Tree {
                     control: Arbiter::current(),
-                    beats: Arbiter::new(),
-                    arbiters: (0..shared.config.arbiters).map(|_| Arbiter::new()).collect(),
+                    beats: RefCell::new(Arbiter::new()),
+                    threads: Arc::new(Threads::start(shared.config.arbiters)),
                     shared,
                     processors,
                     exits,
                     card: Arc::new(Card::new(worker_id, life.subscribe(), orders_out.clone())),
                     orders: orders_out,
                     life,
-                    windows: Default::default(),
+                    terms: Default::default(),
+                    next_term: Default::default(),
+                    root: Default::default(),
                     started: Default::default(),
                     stop: CancellationToken::new(),
                 });
@@ -186,7 +227,7 @@ impl Builder {
             .spawn(company)
             .map_err(|error| Error::system("cannot start the control thread").because(error))?;
         // Whoever stops waiting here drops the worker, which ends it.
-        let worker = Worker { id: worker_id, orders, life: life_seen, ended };
+        let worker = Worker { id: worker_id, orders, life: life_seen, ended, vitals };
         started.await.map_err(|_| Error::system("the control thread died while starting"))?;
         Ok(worker)
     }
@@ -203,6 +244,13 @@ impl Builder {
                 "a lease of {lease:?}; use {LEASE_MIN:?} to {LEASE_MAX:?}"
             )));
         }
+        config.policy.check_root()?;
+        if !(STUCK_AFTER_MIN..=LEASE_MAX).contains(&config.stuck_after) {
+            let after = config.stuck_after;
+            return Err(Error::invalid(format!(
+                "stuck after {after:?}; use {STUCK_AFTER_MIN:?} to {LEASE_MAX:?}"
+            )));
+        }
         for (count, what) in [(config.arbiters, "threads"), (config.blocking, "blocking threads")] {
             if !(1..=1024).contains(&count) {
                 return Err(Error::invalid(format!("{count} {what}; use 1 to 1024")));
@@ -214,14 +262,15 @@ impl Builder {
         for route in routes.iter() {
             route.factory.check(&self.data)?;
             for _ in 0..route.replicas.unwrap_or(config.arbiters) {
-                let place = Arc::new(Place::new(route.kind.hash()));
+                let place = Arc::new(Place::new(route.kind.hash(), next));
                 places.entry(route.kind.hash()).or_default().push(place.clone());
                 processors.push((next % config.arbiters, place));
                 next += 1;
             }
         }
         let limits = routes.iter().filter_map(|route| {
-            let limit = match (route.concurrency, route.replicas) {
+            let replicas = route.replicas.map(|replicas| replicas.saturating_mul(route.concurrent));
+            let limit = match (route.concurrency, replicas) {
                 (Some(runs), Some(replicas)) => Some(runs.min(replicas)),
                 (one, other) => one.or(other),
             };
@@ -250,19 +299,28 @@ impl Builder {
                 slots: Slots::new(lane.concurrency, limits.clone()),
             })
         });
+        let cut = CancellationToken::new();
+        let ward = |route: &Route| {
+            let ward = Ward::new(route.kind.clone(), route.supervision, cut.child_token());
+            (route.kind.hash(), ward)
+        };
+        let wards: HashMap<_, _> = routes.iter().map(ward).collect();
+        let stuck_max = config.stuck_max.unwrap_or(2 * config.arbiters);
         let shared = Shared {
             broker: self.broker,
             sealer: self.sealer,
             lanes: lanes.collect::<Result<_>>()?,
             alone: Slots::new(1, limits.clone()),
             places,
+            vitals: Vitals::new(wards.clone(), stuck_max),
+            wards,
             turns: Default::default(),
             threads: Arc::new(Semaphore::new(config.blocking)),
             config,
             routes,
             data: Arc::new(self.data),
             quiet: CancellationToken::new(),
-            cut: CancellationToken::new(),
+            cut,
             idle: Notify::new(),
             events: self.events,
             unnamed: Kind::parse("unreadable")?,

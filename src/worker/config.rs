@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
+use crate::restart::{Policy, Strategy};
 
 /// Runs at once in a lane, unless told otherwise.
 pub const CONCURRENCY: usize = 64;
@@ -11,9 +12,11 @@ pub const CONCURRENCY: usize = 64;
 pub const CONCURRENCY_MAX: usize = 10_000;
 /// How long a session lives without a beat.
 pub const LEASE: Duration = Duration::from_secs(15);
-/// How long a shutdown waits for runs to end.
+/// How long a shutdown waits for runs to end, as [`Policy::ROOT`] says.
 pub const SHUTDOWN: Duration = Duration::from_secs(25);
-/// How long before that limit handlers are asked to stop.
+/// How long a thread may not turn, and a run that was told to stop may not answer.
+pub const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// How long before the limit of a shutdown handlers are asked to stop.
 pub const STOP_NOTICE: Duration = Duration::from_secs(5);
 /// How long a task of a kind nobody knows stays pending before it is archived.
 pub const UNKNOWN_GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -81,7 +84,12 @@ impl Lane {
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) lease: Duration,
-    pub(crate) shutdown: Duration,
+    /// Of the worker's own actors; its `shutdown` is the worker's.
+    pub(crate) policy: Policy,
+    pub(crate) strategy: Strategy,
+    pub(crate) stuck_after: Duration,
+    /// None: twice the threads.
+    pub(crate) stuck_max: Option<usize>,
     pub(crate) unknown_grace: Duration,
     pub(crate) arbiters: usize,
     pub(crate) blocking: usize,
@@ -92,7 +100,10 @@ impl Default for Config {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             lease: LEASE,
-            shutdown: SHUTDOWN,
+            policy: Policy::ROOT,
+            strategy: Strategy::default(),
+            stuck_after: STUCK_AFTER,
+            stuck_max: None,
             unknown_grace: UNKNOWN_GRACE,
             arbiters: cores,
             blocking: cores * 2,

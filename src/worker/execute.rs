@@ -29,6 +29,7 @@ use crate::task::{Detail, Trail};
 use super::Shared;
 use super::config::chance;
 use super::job::Job;
+use super::ward::Pass;
 
 /// How a run ended: the outcome, a result to keep, a message to seal.
 struct End {
@@ -56,15 +57,15 @@ impl End {
 /// Runs a job to its end and settles it.
 pub(crate) async fn execute(job: Box<Job>, runner: Rc<dyn Runner>, shared: Arc<Shared>) {
     let permit = match runner.admit() {
-        Some(admitted) => match Box::pin(admit(admitted, &job, &shared)).await {
+        Some(admitted) => match Box::pin(admit(admitted, &job)).await {
             None => return,
             permit => permit,
         },
         None => None,
     };
     // Without a good lease somebody else may have the task: dropped, it goes back if it is still ours. So it
-    // does at the end of a shutdown.
-    if !job.is_good() || shared.cut.is_cancelled() {
+    // does at the end of a shutdown, and in a quarantine.
+    if !job.is_good() {
         return;
     }
     let began = shared.is_heard().then(Instant::now);
@@ -89,12 +90,12 @@ pub(crate) async fn execute(job: Box<Job>, runner: Rc<dyn Runner>, shared: Arc<S
 async fn admit(
     admitted: LocalBoxFuture<'static, OwnedSemaphorePermit>,
     job: &Job,
-    shared: &Shared,
 ) -> Option<OwnedSemaphorePermit> {
     tokio::select! {
         permit = admitted => Some(permit),
         () = job.held.stop.asked() => None,
-        () = shared.cut.cancelled() => None,
+        () = job.cut() => None,
+        () = job.barred() => None,
     }
 }
 
@@ -142,7 +143,9 @@ fn begin(
     });
     let hold = Hold { _slot: job.slot(), _permit: permit };
     let keep = !header.retention.is_zero();
-    let input = Input { context, codec: opened.codec, body: opened.body, keep, hold };
+    let probe = job.pass.as_ref().is_some_and(|pass| pass.is_probe);
+    let input = Input { context, codec: opened.codec, body: opened.body, keep, probe, hold };
+    job.held.stop.begin();
     match catch_unwind(AssertUnwindSafe(|| runner.run(input))) {
         Ok(run) => Ok(AssertUnwindSafe(run).catch_unwind()),
         Err(panic) => Err(End::failed("panic", panic::text(panic))),
@@ -204,8 +207,8 @@ async fn watch(run: &mut Running, job: &Job, header: &Header, shared: &Shared) -
         biased;
         ended = run => ended_as(ended, stop),
         // A shutdown asks first and cuts later; a cancelled task or a lost lease ends the run at once.
-        () = stop.ended() => End::of(stopped(stop)),
-        () = shared.cut.cancelled() => {
+        () = stop.voided() => End::of(stopped(stop)),
+        () = job.cut() => {
             stop.ask();
             End::of(Outcome::Interrupted)
         }
@@ -233,6 +236,15 @@ fn unopenable(error: &Error) -> Outcome {
     if keys || error.is_newer() { Outcome::KeyMissing } else { Outcome::Unopenable }
 }
 
+/// Whether a handler said something of its own, be it that it failed: whoever runs it is alive.
+fn is_answer(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Completed | Outcome::Snoozed(_) | Outcome::Revoked => true,
+        Outcome::Failed { class, .. } => !matches!(&**class, "panic" | "timeout" | "payload"),
+        _ => false,
+    }
+}
+
 fn conclude(
     job: Box<Job>,
     header: Option<Header>,
@@ -242,6 +254,9 @@ fn conclude(
 ) {
     if job.held.stop.is_lost() {
         return shared.tell(Event::LeaseLost { id: job.claim.id() });
+    }
+    if is_answer(&end.outcome) && job.pass.as_ref().is_some_and(Pass::answered) {
+        shared.recovered(job.claim.ticket.kind);
     }
     let route = shared.routes.get(job.claim.ticket.kind);
     let policy = route.map_or(&RetryPolicy::DEFAULT, |route| &route.policy);

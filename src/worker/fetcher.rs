@@ -20,10 +20,14 @@ use crate::queue::{KindHash, QueueName};
 use super::backoff::Backoff;
 use super::config::{IDLE_POLL, POLL, SESSION_IDLE, jittered};
 use super::job::Job;
-use super::processor::Place;
+use super::place::Place;
 use super::slots::{Room, Slots};
-use super::turn::Turn;
+use super::turn::{InHand, Turn};
+use super::ward::Ward;
 use super::{Shared, settle};
+
+/// Where a task is that found no place. No thread has this number.
+const NO_THREAD: usize = usize::MAX;
 
 /// Claims for every lane, and for the tasks that must run alone.
 pub(crate) struct Fetcher(pub(crate) Arc<Shared>);
@@ -117,22 +121,24 @@ impl Desk {
         Self { shared, lane, slots, turns: HashMap::new(), backoff: Backoff::new() }
     }
 
-    /// Room for the kinds whose Processors are up; a handler actor takes one task at a time.
+    /// Room for the kinds that are served and whose Processors are up; a replica takes so many tasks at a time.
     fn room(&self) -> Room {
-        let kinds = self.shared.places.iter().map(|(kind, places)| {
-            let takers = places.iter().filter(|place| self.takes(*kind, place)).count();
-            (*kind, if takers == 0 || self.is_replicated(*kind) { takers } else { CLAIMS_MAX })
+        let kinds = self.shared.places.iter().filter_map(|(kind, places)| {
+            let ward = self.shared.wards.get(kind)?;
+            let room = match self.each(*kind) {
+                Some(most) => places.iter().map(|place| place.room(most)).sum(),
+                None if places.iter().any(|place| place.is_up()) => CLAIMS_MAX,
+                None => 0,
+            };
+            Some((*kind, room.min(ward.room())))
         });
         self.slots.reserve(CLAIMS_MAX, kinds)
     }
 
-    fn is_replicated(&self, kind: KindHash) -> bool {
-        self.shared.routes.get(kind).is_some_and(|route| route.replicas.is_some())
-    }
-
-    /// Whether a place can be given a task now.
-    fn takes(&self, kind: KindHash, place: &Place) -> bool {
-        place.is_up() && (place.is_idle() || !self.is_replicated(kind))
+    /// How many tasks each place of a kind takes at once, if that is limited.
+    fn each(&self, kind: KindHash) -> Option<usize> {
+        let route = self.shared.routes.get(kind)?;
+        route.replicas.map(|_| route.concurrent)
     }
 
     /// Nothing to claim: waits until there may be.
@@ -265,8 +271,8 @@ impl Desk {
     /// Hands claims to the least loaded place of their kind.
     fn route(&self, turn: &Arc<Turn>, claims: Vec<Claim>) {
         let mut counters: Vec<(KindHash, Counter<'_>)> = Vec::new();
-        let held = turn.hold(&claims);
-        for (claim, held) in claims.into_iter().zip(held) {
+        let mut placed = Vec::with_capacity(claims.len());
+        for claim in &claims {
             let kind = claim.ticket.kind;
             let counter = match counters.iter().position(|(known, _)| *known == kind) {
                 Some(known) => known,
@@ -275,15 +281,22 @@ impl Desk {
                     counters.len() - 1
                 }
             };
-            let (_, counter) = &mut counters[counter];
-            let least = counter.least();
-            let load = least.as_ref().map(|taker| taker.place.load.clone()).unwrap_or_default();
-            let slot = self.slots.take(kind, load);
-            let job = Box::new(Job::new(claim, held, turn.clone(), slot));
-            // Without a place the job is dropped here, which hands its task back.
-            if let Some(taker) = least {
-                taker.load += 1;
-                taker.jobs.push(job);
+            let least = counters[counter].1.least();
+            let load = least.map(|(_, place)| place.load.clone()).unwrap_or_default();
+            let slot = Arc::new(self.slots.take(kind, load));
+            placed.push((counter, least.map(|(taker, _)| taker), slot));
+        }
+        let in_hand = claims.iter().zip(&placed).map(|(claim, (counter, taker, slot))| {
+            let taker = taker.map(|taker| &counters[*counter].1.takers[taker]);
+            InHand::new(claim, taker.map_or(NO_THREAD, |taker| taker.place.thread()), slot)
+        });
+        let held = turn.hold(in_hand);
+        for ((claim, held), (counter, taker, slot)) in claims.into_iter().zip(held).zip(placed) {
+            let pass = self.shared.wards.get(&claim.ticket.kind).and_then(Ward::admit);
+            let job = Box::new(Job::new(claim, held, pass, turn.clone(), slot));
+            // Without a place or a pass the job is dropped here, which hands its task back.
+            if let Some(taker) = taker.filter(|_| job.pass.is_some()) {
+                counters[counter].1.takers[taker].jobs.push(job);
             }
         }
         for taker in counters.into_iter().flat_map(|(_, counter)| counter.takers) {
@@ -299,15 +312,15 @@ impl Desk {
         let up = places.iter().filter(|place| place.is_up());
         let taker = |place: &Arc<Place>| place.load.load(Ordering::Relaxed);
         let takers = up.map(|place| Taker { load: taker(place), place, jobs: Vec::new() });
-        Counter { takers: takers.collect(), one_each: self.is_replicated(kind) }
+        Counter { takers: takers.collect(), each: self.each(kind) }
     }
 }
 
 /// Where the tasks of one kind are handed out.
 struct Counter<'a> {
     takers: Vec<Taker<'a>>,
-    /// Whether each takes one task at a time.
-    one_each: bool,
+    /// How many tasks each takes at once, if that is limited.
+    each: Option<usize>,
 }
 
 /// A place, how much it has, and what it is given.
@@ -322,9 +335,12 @@ struct Taker<'a> {
 }
 
 impl<'a> Counter<'a> {
-    fn least(&mut self) -> Option<&mut Taker<'a>> {
-        let one_each = self.one_each;
-        let takers = self.takers.iter_mut().filter(|taker| taker.load == 0 || !one_each);
-        takers.min_by_key(|taker| taker.load)
+    /// Counts one more task of the least loaded place that has room.
+    fn least(&mut self) -> Option<(usize, &'a Arc<Place>)> {
+        let each = self.each.unwrap_or(usize::MAX);
+        let takers = self.takers.iter_mut().enumerate().filter(|(_, taker)| taker.load < each);
+        let (number, least) = takers.min_by_key(|(_, taker)| taker.load)?;
+        least.load += 1;
+        Some((number, least.place))
     }
 }

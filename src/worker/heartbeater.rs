@@ -4,23 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use actix_rt::ArbiterHandle;
 use futures::FutureExt;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::broker::{Beat, Wake};
 use crate::clock::boottime;
 use crate::event::Event;
 
-use super::Shared;
-use super::config::jittered;
-use super::echo::Echo;
+use super::config::{POLL, jittered};
 use super::presence::{Bell, Card};
+use super::threads::Threads;
+use super::{Order, Shared};
+
+/// How often a thread is asked for an echo while patience with it lasts.
+const PROBES: u32 = 8;
 
 /// Extends the lease of every turn, a third of a lease apart, and tells those that are lost.
 pub(crate) struct Heartbeater {
     pub(crate) shared: Arc<Shared>,
     /// The threads that run handlers.
-    pub(crate) threads: Vec<ArbiterHandle>,
+    pub(crate) threads: Arc<Threads>,
+    /// Where a thread that is stuck is told of.
+    pub(crate) orders: UnboundedSender<Order>,
     pub(crate) card: Arc<Card>,
 }
 
@@ -28,9 +33,7 @@ impl Actor for Heartbeater {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let shared = self.shared.clone();
-        let mut echoes: Vec<_> = self.threads.iter().cloned().map(Echo::new).collect();
-        let mut bell = Bell::new(self.card.clone());
+        let (shared, mut bell) = (self.shared.clone(), Bell::new(self.card.clone()));
         let beats = async move {
             loop {
                 // Marked before the beat: what is ordered during it ends the wait after it.
@@ -38,25 +41,29 @@ impl Actor for Heartbeater {
                 let heard = heard.and_then(Result::ok);
                 let wait = beat(&shared, &mut bell).await;
                 shared.fail_point("heartbeater");
-                for (thread, echo) in echoes.iter_mut().enumerate() {
-                    if let Some(silent) = echo.probe(boottime()) {
-                        shared.tell(Event::Stuck { thread, silent });
-                    }
-                }
                 if tokio::time::timeout(wait, ordered(&shared, heard)).await.is_ok() {
                     bell.ring();
                 }
             }
         };
         context.spawn(beats.into_actor(self).map(|(), _, _| ()));
+        let probes = probe(self.shared.clone(), self.threads.clone(), self.orders.clone());
+        context.spawn(probes.into_actor(self).map(|(), _, _| ()));
     }
 }
 
-/// How soon a worker asks again for what it could not do yet.
-const AGAIN: Duration = Duration::from_millis(200);
-
-/// Orders that come one after the other are heard together.
-const CALLS_APART: Duration = Duration::from_millis(50);
+/// Asks the threads that run handlers for an echo, some times within the patience with them.
+async fn probe(shared: Arc<Shared>, threads: Arc<Threads>, orders: UnboundedSender<Order>) {
+    let patience = shared.config.stuck_after;
+    let interval = (patience / PROBES).min(POLL);
+    loop {
+        for stuck in threads.probe(boottime(), patience) {
+            shared.tell(Event::Stuck { thread: stuck.index, silent: stuck.silent });
+            let _ = orders.send(Order::GiveUp(stuck));
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
 
 /// Ends when something was ordered; where that cannot be waited for, orders come with the beats.
 async fn ordered(shared: &Shared, heard: Option<u64>) {
@@ -65,6 +72,12 @@ async fn ordered(shared: &Shared, heard: Option<u64>) {
     }
     tokio::time::sleep(CALLS_APART).await;
 }
+
+/// How soon a worker asks again for what it could not do yet.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// Orders that come one after the other are heard together.
+const CALLS_APART: Duration = Duration::from_millis(50);
 
 /// One beat; answers how long to wait for the next.
 async fn beat(shared: &Shared, bell: &mut Bell) -> Duration {

@@ -13,19 +13,28 @@ use crate::queue::{Kind, QueueName};
 use super::settle::Finished;
 use super::slots::Slot;
 use super::turn::{Held, Turn};
+use super::ward::Pass;
 
 /// A claimed task, ours to run.
 pub(crate) struct Job {
     pub(crate) claim: Claim,
     pub(crate) held: Held,
+    /// None if it was not let through: it goes back.
+    pub(crate) pass: Option<Pass>,
     turn: Arc<Turn>,
     slot: Option<Arc<Slot>>,
 }
 
 impl Job {
     /// A claim in our hands.
-    pub(crate) fn new(claim: Claim, held: Held, turn: Arc<Turn>, slot: Slot) -> Self {
-        Self { claim, held, turn, slot: Some(Arc::new(slot)) }
+    pub(crate) fn new(
+        claim: Claim,
+        held: Held,
+        pass: Option<Pass>,
+        turn: Arc<Turn>,
+        slot: Arc<Slot>,
+    ) -> Self {
+        Self { claim, held, pass, turn, slot: Some(slot) }
     }
 
     /// The slot, for whatever goes on running after the run is given up.
@@ -38,9 +47,26 @@ impl Job {
         &self.turn.session.queue
     }
 
-    /// Whether our lease is good: no run starts without.
+    /// Whether its run may begin: our lease is good, its kind is served, nobody is in a hurry.
     pub(crate) fn is_good(&self) -> bool {
-        self.turn.is_good()
+        let passes = |pass: &Pass| pass.is_good() && !pass.ward.cut.is_cancelled();
+        self.turn.is_good() && self.pass.as_ref().is_some_and(passes)
+    }
+
+    /// Ends once its run is to end at once: a shutdown is over, or in a hurry.
+    pub(crate) async fn cut(&self) {
+        match &self.pass {
+            Some(pass) => pass.ward.cut.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends once its run is not to begin: its kind is served no longer.
+    pub(crate) async fn barred(&self) {
+        match &self.pass {
+            Some(pass) => pass.barred().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The run ended: settle it so.
@@ -62,8 +88,12 @@ impl Job {
         run: Option<(Kind, Option<String>, Duration)>,
     ) {
         let Some(slot) = self.slot.take() else { return };
+        // A run that was given up has been settled, and its seat may be another's.
+        if !self.held.stop.end() {
+            return;
+        }
         let (turn, seat) = (self.turn.clone(), self.held.seat);
-        let finished = Finished { turn, seat, settlement, decision, run, _slot: slot };
+        let finished = Finished { turn, seat, settlement, decision, run, slot: Some(slot) };
         self.turn.settle.send(finished);
     }
 }

@@ -11,38 +11,51 @@ mod execute;
 #[cfg(feature = "failpoints")]
 mod failpoint;
 mod fetcher;
+mod health;
 mod heartbeater;
 mod job;
 mod life;
+mod place;
 mod presence;
 mod processor;
 mod scheduler;
 mod settle;
 mod shared;
 mod slots;
+mod stuck;
 mod supervisor;
+mod threads;
+mod tree;
 mod turn;
+mod ward;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
 use tokio::sync::{mpsc, watch};
 
 pub use builder::Builder;
-pub use config::{CONCURRENCY, CONCURRENCY_MAX, LEASE, Lane, SHUTDOWN, STOP_NOTICE, UNKNOWN_GRACE};
+pub use config::{
+    CONCURRENCY, CONCURRENCY_MAX, LEASE, Lane, SHUTDOWN, STOP_NOTICE, STUCK_AFTER, UNKNOWN_GRACE,
+};
 #[cfg(feature = "failpoints")]
 pub use failpoint::FailPoints;
+pub use health::{BROKER_FAILURE_MEMORY, Health, LEASE_LOSS_MEMORY, Reason};
 pub use life::Life;
 pub(crate) use shared::Shared;
 
 use crate::broker::WorkerId;
 use crate::error::{Error, Result};
 use crate::queue::Kind;
-use crate::restart::Intensity;
+use crate::restart::Backoff;
+use health::Vitals;
 use life::{Exited, Who, live};
-use supervisor::{Supervisor, Tree, shut_down};
+use supervisor::{Supervisor, shut_down};
+use threads::Silent;
+use tree::Tree;
 
 /// A worker that runs. Dropping it shuts it down without waiting.
 #[must_use = "a worker that is dropped shuts down"]
@@ -51,6 +64,7 @@ pub struct Worker {
     orders: mpsc::UnboundedSender<Order>,
     life: watch::Receiver<Life>,
     ended: watch::Receiver<Option<Result<Report, String>>>,
+    vitals: Arc<Vitals>,
 }
 
 /// What a worker did, told at its end.
@@ -69,8 +83,8 @@ pub struct Report {
     pub restarts: u64,
 }
 
-/// What a worker is told to do. On its way unbounded: one per call of the handle, per signal, and per actor that
-/// gave up.
+/// What a worker is told to do. On its way unbounded: one per call of the handle, per signal, per actor that gave
+/// up, and per thread that is stuck.
 pub(crate) enum Order {
     Quiet,
     Shutdown {
@@ -79,6 +93,7 @@ pub(crate) enum Order {
     WatchSignals,
     /// The handler of this kind is made anew.
     Restart(Kind),
+    GiveUp(Silent),
 }
 
 impl Worker {
@@ -90,6 +105,27 @@ impl Worker {
     /// Where it is in its life.
     pub fn life(&self) -> Life {
         *self.life.borrow()
+    }
+
+    /// How it fares, and why: for a health check, and for people.
+    ///
+    /// ```
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet(String);
+    /// # impl oncue::Task for Greet { const KIND: &'static str = "greet"; }
+    /// # async fn greet(_: Greet) -> oncue::TaskResult { Ok(()) }
+    /// # fn main() -> oncue::Result<()> { oncue::block_on(async {
+    /// use oncue::worker::Health;
+    /// # let client = oncue::connect("sqlite::memory:").await?;
+    /// # let worker = client.worker().handle(greet).start().await?;
+    /// match worker.health() {
+    ///     Health::Ok => {}
+    ///     Health::Degraded(reasons) => println!("works, with less: {reasons:?}"),
+    ///     Health::Failing(reasons) => println!("restart it: {reasons:?}"),
+    /// }
+    /// # worker.shutdown().await?; Ok(()) }) }
+    /// ```
+    pub fn health(&self) -> Health {
+        self.vitals.health(self.life() == Life::Stopped || self.ended.borrow().is_some())
     }
 
     /// Claims nothing more; goes on with what it has.
@@ -144,21 +180,22 @@ async fn control(
     let employ = || {
         let (make, address) = (Supervisor(tree.clone()), address.clone());
         let started = move |new| drop(address.replace(Some(new)));
-        let (stop, exits) = (tree.stop.clone(), tree.exits.clone());
-        actix_rt::spawn(live(Who::Supervisor, stop, exits, || make, started));
+        actix_rt::spawn(live(tree.term(Who::Supervisor), || make, started));
     };
+    // When the Supervisor that died is to be started again.
+    let mut vacant = None;
     let mut ending = None;
     let mut failed = None;
     employ();
     let report = loop {
         tokio::select! {
             Some(exited) = exits.recv() => match exited.who {
-                Who::Supervisor if tree.wait_for(&Who::Supervisor).is_some() => {
-                    tree.shared.restarted(Who::Supervisor.to_string(), &exited.why);
-                    employ();
-                }
                 Who::Supervisor => {
-                    let _ = tree.orders.send(Order::Shutdown { failure: Some(exited.why) });
+                    let wait = tree.supervisor_exited(&exited.why);
+                    if let Some(wait) = wait {
+                        tree.shared.restarted(exited.who.to_string(), &exited.why);
+                        vacant = Some(Box::pin(tokio::time::sleep(wait)));
+                    }
                 }
                 _ => {
                     let supervisor = address.borrow().clone();
@@ -170,19 +207,29 @@ async fn control(
                         };
                         // The Supervisor died over it: the next one is told again, a little later.
                         if !told {
-                            tokio::time::sleep(Intensity::DEFAULT.backoff_min).await;
+                            tokio::time::sleep(Backoff::DEFAULT.min).await;
                             let _ = exits.send(exited);
                         }
                     });
                 }
             },
+            () = async {
+                match &mut vacant {
+                    Some(vacant) => vacant.await,
+                    None => std::future::pending().await,
+                }
+            } => {
+                vacant = None;
+                employ();
+            }
             Some(order) = orders.recv() => match order {
                 Order::Quiet => {
                     tree.shared.quiet.cancel();
                     tree.go_on(Life::Quiet);
                 }
                 Order::WatchSignals => watch_signals(&tree),
-                Order::Restart(kind) => tree.renew(&kind),
+                Order::Restart(kind) => tree.start_anew(&kind),
+                Order::GiveUp(stuck) => tree.give_up(stuck),
                 Order::Shutdown { failure } => {
                     // Who asks twice is in a hurry. An actor that gives up is not: runs may end.
                     if ending.is_some() && failure.is_none() {

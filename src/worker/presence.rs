@@ -17,6 +17,8 @@ use crate::task::TaskId;
 use super::config::jittered;
 use super::{Life, Order, Shared};
 
+/// Most reasons told of what ails it.
+const REASONS_MAX: usize = 20;
 /// A worker counts as there for so many beats after its last one.
 const BEATS_MISSED: u32 = 4;
 
@@ -45,17 +47,20 @@ impl Card {
         let names = |kind: &Kind| kind.to_string();
         let mut kinds: Vec<_> = shared.routes.iter().map(|route| names(&route.kind)).collect();
         kinds.sort();
-        let mut about = About::default();
-        about.host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        about.pid = std::process::id();
-        about.version = env!("CARGO_PKG_VERSION").to_owned();
-        about.started = self.started.0;
-        about.life = self.life.borrow().to_string();
-        about.queues = shared.queues().iter().map(ToString::to_string).collect();
-        about.kinds = kinds;
-        about.slots = shared.lanes.iter().map(|lane| lane.slots.total()).sum();
-        about.running = shared.turns.held();
-        about.health = "ok".to_owned();
+        let health = shared.vitals.health(false);
+        let about = About {
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started.0,
+            life: self.life.borrow().to_string(),
+            queues: shared.queues().iter().map(ToString::to_string).collect(),
+            kinds,
+            slots: shared.lanes.iter().map(|lane| lane.slots.total()).sum(),
+            running: shared.turns.held(),
+            health: health.as_str().to_owned(),
+            reasons: health.reasons().iter().take(REASONS_MAX).map(ToString::to_string).collect(),
+        };
         Presence { worker: self.worker, about, lasts: shared.config.beat() * BEATS_MISSED }
     }
 

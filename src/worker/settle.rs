@@ -31,7 +31,7 @@ pub(crate) struct Finished {
     pub(crate) decision: Decision,
     /// None for a task that never started.
     pub(crate) run: Option<(Kind, Option<String>, Duration)>,
-    pub(crate) _slot: Arc<Slot>,
+    pub(crate) slot: Option<Arc<Slot>>,
 }
 
 /// What ended and is to be written. Bounded by the slots: whatever goes in holds one. A list that is taken as a
@@ -119,6 +119,7 @@ pub(crate) async fn run(lane: LaneEnd, shared: Arc<Shared>) {
         turn.forget(batch.iter().map(|finished| finished.seat));
         for (finished, settled) in batch.drain(..).zip(replies.into_iter().chain(repeat(None))) {
             let id = finished.settlement.ticket.id;
+            drop(finished.slot);
             match (settled, finished.run) {
                 (None | Some(Settled::Gone), Some(_)) => shared.tell(Event::LeaseLost { id }),
                 (Some(Settled::Done), Some((kind, class, ran))) => {

@@ -16,9 +16,11 @@ use crate::queue::{Kind, KindHash, QueueName};
 use crate::seal::Sealer;
 
 use super::config::{Config, POLL, chance};
-use super::processor::Place;
+use super::health::Vitals;
+use super::place::Place;
 use super::slots::Slots;
 use super::turn::Turns;
+use super::ward::Ward;
 
 /// Queues that share slots, ready to be claimed from.
 pub(crate) struct LaneState {
@@ -78,6 +80,9 @@ pub(crate) struct Shared {
     /// The one slot for tasks that must run alone.
     pub(crate) alone: Arc<Slots>,
     pub(crate) places: HashMap<KindHash, Vec<Arc<Place>>>,
+    /// How each kind stands.
+    pub(crate) wards: HashMap<KindHash, Arc<Ward>>,
+    pub(crate) vitals: Arc<Vitals>,
     pub(crate) turns: Turns,
     pub(crate) threads: Arc<Semaphore>,
     /// Claim nothing more.
@@ -109,12 +114,25 @@ impl Shared {
 
     /// Tells the world. A panic in a listener is the listener's own.
     pub(crate) fn tell(&self, event: Event) {
+        self.vitals.note(&event);
         match &event {
             Event::BrokerFailed { verb, error } => tracing::warn!(verb, error, "broker failed"),
             Event::Restarted { who, why } => tracing::error!(who, why, "actor restarted"),
             Event::Stuck { thread, silent } => {
                 tracing::error!(thread, ?silent, "a handler blocks its thread; use `blocking`");
             }
+            Event::Replaced { thread, lost, released, lingering } => {
+                tracing::error!(thread, lost, released, lingering, "stuck thread replaced");
+            }
+            Event::Lingering { id, kind, silent } => {
+                tracing::error!(%id, %kind, ?silent, "a run that was told to stop goes on");
+            }
+            Event::Quarantined { kind, probe_after, why } => {
+                tracing::error!(%kind, ?probe_after, why, "quarantined");
+            }
+            Event::Stopped { kind, why } => tracing::error!(%kind, why, "no longer served"),
+            Event::Probing { kind } => tracing::info!(%kind, "probing"),
+            Event::Recovered { kind } => tracing::info!(%kind, "recovered"),
             other => tracing::trace!(event = ?other, "event"),
         }
         if let Some(listener) = &self.events {
@@ -128,6 +146,20 @@ impl Shared {
     pub(crate) fn restarted(&self, who: String, why: &str) {
         self.counts.restarts.fetch_add(1, Ordering::Relaxed);
         self.tell(Event::Restarted { who, why: why.to_owned() });
+    }
+
+    /// The task of a probe was answered: its kind is served again.
+    pub(crate) fn recovered(&self, kind: KindHash) {
+        if let Some(ward) = self.wards.get(&kind) {
+            self.tell(Event::Recovered { kind: ward.kind.clone() });
+            self.nudge();
+        }
+    }
+
+    /// There may be room where there was none: a Fetcher that found nobody up waits for room, not for tasks.
+    pub(crate) fn nudge(&self) {
+        self.lanes.iter().for_each(|lane| lane.slots.nudge());
+        self.alone.nudge();
     }
 
     /// Every queue of every lane, once.

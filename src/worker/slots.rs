@@ -5,7 +5,7 @@
 //! worker's: whoever gives back a part of it wakes every lane that could not have it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Notify;
@@ -135,7 +135,7 @@ impl Slots {
         if let Some(mut limit) = self.limits.of(kind) {
             limit.running += 1;
         }
-        Slot { slots: self.clone(), kind, load }
+        Slot { slots: self.clone(), kind, load, given_back: AtomicBool::new(false) }
     }
 
     /// There is room where there was none: a place for a kind came up.
@@ -172,15 +172,26 @@ pub(crate) struct Slot {
     slots: Arc<Slots>,
     kind: KindHash,
     load: Arc<AtomicUsize>,
+    given_back: AtomicBool,
 }
 
-impl Drop for Slot {
-    fn drop(&mut self) {
+impl Slot {
+    /// Gives it back, once: when it is dropped, or before, where whoever holds it is given up.
+    pub(crate) fn give_back(&self) {
+        if self.given_back.swap(true, Ordering::AcqRel) {
+            return;
+        }
         self.load.fetch_sub(1, Ordering::Relaxed);
         self.slots.taken.fetch_sub(1, Ordering::AcqRel);
         if !self.slots.limits.ended(self.kind) {
             self.slots.freed.notify_one();
         }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 
@@ -225,8 +236,11 @@ mod tests {
         let (one, two) = two_lanes();
         drop(one.take(A, Arc::default()));
         assert_eq!((woken(&one), woken(&two)), (true, true));
-        drop(one.take(B, Arc::default()));
-        assert_eq!((woken(&one), woken(&two)), (true, false));
+        let slot = one.take(B, Arc::default());
+        slot.give_back();
+        assert_eq!((one.free(), woken(&one), woken(&two)), (3, true, false));
+        drop(slot);
+        assert_eq!((one.free(), woken(&one)), (3, false), "once");
     }
 
     #[test]

@@ -1,126 +1,25 @@
-//! The Supervisor: starts the company, starts again who died, within a budget, and orders the shutdown.
+//! The Supervisor: starts the company, hears who died, has the tree do what the policy says, and orders the
+//! shutdown.
 //!
-//! It runs no task and holds nothing that its own death could lose: the tree outlives it. Start goes left to
-//! right (Heartbeater, Processors, Scheduler, Fetcher). At the end the Fetcher goes quiet first; the others end
-//! when nothing is in our hands, or is handed back.
+//! It runs no task and holds nothing that its own death could lose: the tree outlives it. At the end the Fetcher
+//! goes quiet first; the others end when nothing is in our hands, or is handed back.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message};
-use actix_rt::{Arbiter, ArbiterHandle};
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use crate::event::Event;
-use crate::queue::Kind;
-use crate::restart::{Intensity, Window};
-
-use super::builder::Processors;
+use super::Report;
 use super::config::STOP_NOTICE;
-use super::fetcher::Fetcher;
-use super::heartbeater::Heartbeater;
-use super::life::{Exited, Life, Who, launch};
-use super::presence::Card;
-use super::processor::Processor;
-use super::scheduler::Scheduler;
+use super::life::{Exited, Life};
 use super::shared::Shared;
-use super::{Order, Report};
+use super::tree::Tree;
+use super::ward::Ward;
 
 /// How long the end of a shutdown waits for the broker.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// Who lives where, and how often each died. Belongs to the control thread, not to the Supervisor.
-pub(crate) struct Tree {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) control: ArbiterHandle,
-    pub(crate) beats: Arbiter,
-    pub(crate) arbiters: Vec<Arbiter>,
-    pub(crate) processors: Processors,
-    pub(crate) exits: UnboundedSender<Exited>,
-    pub(crate) orders: UnboundedSender<Order>,
-    pub(crate) life: watch::Sender<Life>,
-    pub(crate) card: Arc<Card>,
-    pub(crate) windows: RefCell<HashMap<Who, Window>>,
-    pub(crate) started: Cell<bool>,
-    pub(crate) stop: CancellationToken,
-}
-
-impl Tree {
-    /// Starts one incarnation of a child.
-    fn start(&self, who: &Who) {
-        let shared = self.shared.clone();
-        let (stop, exits) = (self.stop.clone(), self.exits.clone());
-        let at_home = &self.control;
-        let taken = match who {
-            Who::Supervisor => true,
-            Who::Heartbeater => {
-                let threads = self.arbiters.iter().map(Arbiter::handle).collect();
-                let card = self.card.clone();
-                let make = || Heartbeater { shared, threads, card };
-                launch(&self.beats.handle(), who.clone(), stop, exits, make, |_| ())
-            }
-            Who::Scheduler => {
-                launch(at_home, who.clone(), stop, exits, || Scheduler(shared), |_| ())
-            }
-            Who::Fetcher => launch(at_home, who.clone(), stop, exits, || Fetcher(shared), |_| ()),
-            Who::Processor(number) => {
-                let (arbiter, place) = &self.processors[*number];
-                let (place, known) = (place.clone(), place.clone());
-                let make = move || Processor::new(shared, place);
-                let started = move |address| known.set(Some(address));
-                let arbiter = self.arbiters[*arbiter].handle();
-                launch(&arbiter, who.clone(), stop, exits, make, started)
-            }
-        };
-        if !taken {
-            let why = "its arbiter is gone".to_owned();
-            // The receiver lives as long as the control thread.
-            let _ = self.exits.send(Exited { who: who.clone(), why });
-        }
-    }
-
-    /// Everyone, left to right; once.
-    fn start_all(&self) {
-        if self.started.replace(true) {
-            return;
-        }
-        self.start(&Who::Heartbeater);
-        (0..self.processors.len()).for_each(|number| self.start(&Who::Processor(number)));
-        self.start(&Who::Scheduler);
-        self.start(&Who::Fetcher);
-    }
-
-    /// How long to wait before `who` is started again; none: the budget is used up.
-    pub(crate) fn wait_for(&self, who: &Who) -> Option<Duration> {
-        let mut windows = self.windows.borrow_mut();
-        windows.entry(who.clone()).or_default().next(&Intensity::DEFAULT, Instant::now())
-    }
-
-    /// The handler of a kind is made anew, on order: that is no death, and costs no budget.
-    pub(crate) fn renew(&self, kind: &Kind) {
-        let places = self.shared.places.get(&kind.hash());
-        places.into_iter().flatten().for_each(|place| place.renew());
-        self.shared.restarted(format!("handler {kind}"), "an operator ordered it");
-    }
-
-    /// Goes on in life; never back.
-    pub(crate) fn go_on(&self, to: Life) {
-        let moved = self.life.send_if_modified(|life| {
-            let onward = to > *life;
-            *life = (*life).max(to);
-            onward
-        });
-        if moved {
-            self.shared.tell(Event::LifeChanged { queues: self.shared.queues(), life: to });
-        }
-    }
-}
 
 /// The actor.
 pub(crate) struct Supervisor(pub(crate) Rc<Tree>);
@@ -140,26 +39,25 @@ impl Message for Exited {
 impl Handler<Exited> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, Exited { who, why }: Exited, _: &mut Self::Context) {
+    fn handle(&mut self, exited: Exited, _: &mut Self::Context) {
         self.0.shared.fail_point("supervisor");
-        if self.0.stop.is_cancelled() {
-            return;
-        }
-        self.0.shared.restarted(who.to_string(), &why);
-        let tree = self.0.clone();
-        match tree.wait_for(&who) {
-            // A task of its own: it outlives this incarnation of the Supervisor.
-            Some(wait) => drop(actix_rt::spawn(async move {
-                tokio::time::sleep(wait).await;
-                tree.start(&who);
-            })),
-            None => {
-                tracing::error!(%who, "restarts used up; the worker shuts down");
-                let failure = format!("{who} died too often, the last time: {why}");
-                let _ = tree.orders.send(Order::Shutdown { failure: Some(failure) });
-            }
-        }
+        self.0.exited(&exited);
     }
+}
+
+/// How long before a limit the runs are asked to stop, and how long they then have.
+fn with_notice(limit: Duration) -> (Duration, Duration) {
+    let notice = limit.saturating_sub(STOP_NOTICE).max(limit / 2);
+    (notice, limit.saturating_sub(notice))
+}
+
+/// Cuts the runs of a kind short that gives them less time than the worker does.
+async fn cut_short(shared: Arc<Shared>, ward: Arc<Ward>, limit: Duration) {
+    let (notice, rest) = with_notice(limit);
+    tokio::time::sleep(notice).await;
+    shared.turns.current().iter().for_each(|turn| turn.cancel_kind(ward.kind.hash()));
+    tokio::time::sleep(rest).await;
+    ward.cut.cancel();
 }
 
 /// Claims nothing more, waits for the runs within the limit, hands the rest back at no cost.
@@ -168,15 +66,22 @@ pub(crate) async fn shut_down(tree: &Tree) -> Report {
     shared.quiet.cancel();
     tree.go_on(Life::Quiet);
     tree.go_on(Life::Draining);
-    let limit = shared.config.shutdown;
-    let notice = limit.saturating_sub(STOP_NOTICE).max(limit / 2);
+    let limit = shared.config.policy.shutdown.limit();
+    for ward in shared.wards.values() {
+        if let Some(own) = ward.policy.shutdown.limit().filter(|own| limit.is_none_or(|l| *own < l))
+        {
+            actix_rt::spawn(cut_short(shared.clone(), ward.clone(), own));
+        }
+    }
     tokio::select! {
         () = shared.drained() => {}
         () = shared.cut.cancelled() => {}
         () = async {
+            let Some(limit) = limit else { return std::future::pending().await };
+            let (notice, rest) = with_notice(limit);
             tokio::time::sleep(notice).await;
             shared.turns.current().iter().for_each(|turn| turn.cancel_all());
-            tokio::time::sleep(limit.saturating_sub(notice)).await;
+            tokio::time::sleep(rest).await;
         } => {}
     }
     shared.cut.cancel();
@@ -193,10 +98,8 @@ pub(crate) async fn shut_down(tree: &Tree) -> Report {
     }
     let _ = tokio::time::timeout(LAST_WORDS, tree.card.remove(shared)).await;
     tree.stop.cancel();
-    for arbiter in &tree.arbiters {
-        arbiter.stop();
-    }
-    tree.beats.stop();
+    tree.threads.stop();
+    tree.beats.borrow().stop();
     tree.go_on(Life::Stopped);
     let counts = &shared.counts;
     Report {

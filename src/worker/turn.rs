@@ -5,17 +5,18 @@
 //! stopped or a machine that slept must not believe in a lease that ran out meanwhile.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::broker::{Broker, Claim, Session};
+use crate::broker::{Broker, Claim, Session, Ticket};
 use crate::clock::boottime;
 use crate::handler::Stop;
-use crate::queue::QueueName;
-use crate::task::TaskId;
+use crate::queue::{KindHash, QueueName};
+use crate::task::{TaskId, Trail};
 
 use super::config::BACKOFF;
 use super::settle::{Lane, LaneEnd};
+use super::slots::Slot;
 
 /// One session of this worker.
 pub(crate) struct Turn {
@@ -36,12 +37,32 @@ pub(crate) struct Turn {
 /// there were at once; bounded by the slots.
 #[derive(Default)]
 struct Seats {
-    seats: Vec<Option<(TaskId, Arc<Stop>)>>,
+    seats: Vec<Option<InHand>>,
     empty: Vec<usize>,
 }
 
+/// What is known of a task in our hands wherever its job is: enough to settle it without.
+pub(crate) struct InHand {
+    pub(crate) ticket: Ticket,
+    /// None if nothing happened to it yet.
+    pub(crate) trail: Option<Box<Trail>>,
+    /// The number of the thread it is on.
+    pub(crate) thread: usize,
+    pub(crate) slot: Weak<Slot>,
+    pub(crate) stop: Arc<Stop>,
+}
+
+impl InHand {
+    pub(crate) fn new(claim: &Claim, thread: usize, slot: &Arc<Slot>) -> Self {
+        let trail = Some(&claim.trail).filter(|trail| !trail.is_empty());
+        let trail = trail.map(|trail| Box::new(trail.clone()));
+        let (slot, stop) = (Arc::downgrade(slot), Arc::default());
+        Self { ticket: claim.ticket, trail, thread, slot, stop }
+    }
+}
+
 impl Seats {
-    fn taken(&self) -> impl Iterator<Item = &(TaskId, Arc<Stop>)> {
+    fn taken(&self) -> impl Iterator<Item = &InHand> {
         self.seats.iter().flatten()
     }
 
@@ -81,11 +102,10 @@ impl Turn {
     }
 
     /// These tasks are in our hands from now on.
-    pub(crate) fn hold(&self, claims: &[Claim]) -> Vec<Held> {
+    pub(crate) fn hold(&self, tasks: impl IntoIterator<Item = InHand>) -> Vec<Held> {
         let mut held = self.held();
-        let hold = |claim: &Claim| {
-            let stop = Arc::<Stop>::default();
-            let taken = Some((claim.id(), stop.clone()));
+        let hold = |task: InHand| {
+            let stop = task.stop.clone();
             let seat = match held.empty.pop() {
                 Some(seat) => seat,
                 None => {
@@ -93,10 +113,27 @@ impl Turn {
                     held.seats.len() - 1
                 }
             };
-            held.seats[seat] = taken;
+            held.seats[seat] = Some(task);
             Held { seat, stop }
         };
-        claims.iter().map(hold).collect()
+        tasks.into_iter().map(hold).collect()
+    }
+
+    /// Ends the claims on this thread in place of their runs, which are given up: `conclude` says of each, by its
+    /// seat, how it is settled. What ended by itself meanwhile is left as it is.
+    pub(crate) fn give_up<V>(
+        &self,
+        thread: usize,
+        mut conclude: impl FnMut(usize, &InHand) -> V,
+    ) -> Vec<V> {
+        let held = self.held();
+        let on_it = |(seat, task): (usize, &Option<InHand>)| {
+            let task = task.as_ref().filter(|task| task.thread == thread && task.stop.end())?;
+            let concluded = conclude(seat, task);
+            task.stop.lose();
+            Some(concluded)
+        };
+        held.seats.iter().enumerate().filter_map(on_it).collect()
     }
 
     /// They no longer are.
@@ -110,7 +147,7 @@ impl Turn {
 
     /// What it holds.
     pub(crate) fn known(&self) -> Vec<TaskId> {
-        self.held().taken().map(|(id, _)| *id).collect()
+        self.held().taken().map(|task| task.ticket.id).collect()
     }
 
     /// How many tasks it holds.
@@ -120,14 +157,20 @@ impl Turn {
 
     /// Asks every run to stop.
     pub(crate) fn cancel_all(&self) {
-        self.held().taken().for_each(|(_, stop)| stop.ask());
+        self.held().taken().for_each(|task| task.stop.ask());
+    }
+
+    /// Asks every run of this kind to stop.
+    pub(crate) fn cancel_kind(&self, kind: KindHash) {
+        let held = self.held();
+        held.taken().filter(|task| task.ticket.kind == kind).for_each(|task| task.stop.ask());
     }
 
     /// This task is cancelled; answers whether it is in its hands.
     pub(crate) fn cancel(&self, id: TaskId) -> bool {
         let held = self.held();
-        let found = held.taken().find(|(held, _)| *held == id);
-        found.inspect(|(_, stop)| stop.cancel()).is_some()
+        let found = held.taken().find(|held| held.ticket.id == id);
+        found.inspect(|held| held.stop.cancel()).is_some()
     }
 
     /// The broker extended the lease by a call that was made at `asked`.
@@ -159,7 +202,7 @@ impl Turn {
     pub(crate) fn lose(&self) {
         self.lost.store(true, Ordering::Release);
         self.retired.store(true, Ordering::Release);
-        self.held().taken().for_each(|(_, stop)| stop.lose());
+        self.held().taken().for_each(|task| task.stop.lose());
     }
 
     /// Closes the session to claims; what the broker holds for it and nobody here knows of goes back at no
@@ -184,7 +227,7 @@ impl Turn {
     /// Whether nothing more is to be done for it. One that is still being retired may hold claims nobody here
     /// knows of: without beats they would count as crashed.
     fn is_over(&self) -> bool {
-        self.is_lost() || self.closed.load(Ordering::Acquire) && self.len() == 0
+        (self.is_lost() || self.closed.load(Ordering::Acquire)) && self.len() == 0
     }
 }
 
@@ -207,11 +250,18 @@ impl Turns {
         self.list().push(turn);
     }
 
-    /// The turns that are not over; those that are get dropped.
-    pub(crate) fn current(&self) -> Vec<Arc<Turn>> {
+    /// Those that are not over, be they lost; those that are get dropped.
+    pub(crate) fn all(&self) -> Vec<Arc<Turn>> {
         let mut list = self.list();
         list.retain(|turn| !turn.is_over());
         list.clone()
+    }
+
+    /// Those that are neither over nor lost.
+    pub(crate) fn current(&self) -> Vec<Arc<Turn>> {
+        let mut turns = self.all();
+        turns.retain(|turn| !turn.is_lost());
+        turns
     }
 
     /// How many tasks are in our hands.

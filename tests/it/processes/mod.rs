@@ -5,6 +5,7 @@
 //! run, in a role that an environment variable names. What they say comes through a pipe, what must be
 //! believed later is in a [`ledger`](ledger::Ledger) beside the broker.
 
+mod abort;
 mod clocks;
 mod commits;
 mod crowd;

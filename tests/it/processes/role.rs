@@ -53,6 +53,7 @@ pub fn play() {
         "gated" => work_at_a_gate(&client),
         "echo" => echo(&client),
         "crammed" => work_without_files(&client),
+        "panics" => panic_over_numbers(&client),
         _ => panic!("no role {role:?}"),
     }
 }
@@ -219,4 +220,23 @@ fn work_without_files(client: &Client) {
 /// Answers each number with the next.
 fn echo(client: &Client) {
     run_to_the_end(client.worker().handle(|n: Number| async move { TaskResult::Ok(n.0 + 1) }));
+}
+
+/// Panics over each number: once over 1, and once more while that unwinds over 2.
+fn panic_over_numbers(client: &Client) {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("while another unwinds");
+        }
+    }
+    async fn run(task: Number) -> TaskResult {
+        let _second = (task.0 == 2).then_some(Panics);
+        panic!("the first")
+    }
+    run_to_the_end(client.worker().handle(run).on_event(|event| {
+        if let Event::Settled { class: Some(class), .. } = event {
+            say(&format!("settled {class}"));
+        }
+    }));
 }

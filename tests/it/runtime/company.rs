@@ -24,6 +24,14 @@ pub fn client() -> Client {
     oncue::block_on(oncue::connect("sqlite::memory:")).expect("a broker in memory")
 }
 
+/// A client of the Redis at this URL under a fresh key.
+#[cfg(feature = "redis")]
+pub fn client_on(url: &str) -> Client {
+    use oncue::broker::redis::{Options, RedisBroker};
+    let options = Options::parse(url).expect("a URL");
+    client_of(Arc::new(RedisBroker::open(options).expect("a broker")))
+}
+
 /// A broker in memory that has seen no key yet.
 pub fn broker() -> Arc<dyn Operate> {
     Arc::new(SqliteBroker::open(Options::memory()).expect("a broker in memory"))

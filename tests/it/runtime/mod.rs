@@ -2,6 +2,7 @@
 
 mod claims;
 pub mod company;
+mod deaths;
 mod faults;
 mod handlers;
 mod idle;
@@ -10,7 +11,9 @@ mod operators;
 mod outcomes;
 #[cfg(feature = "failpoints")]
 mod panics;
+mod policies;
 mod proxy;
 mod queues;
 mod replicas;
 mod sealed;
+mod stuck;

@@ -1,17 +1,27 @@
 //! Any actor may die: planned panics in each of them under load, and nothing is lost.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use oncue::broker::Page;
 use oncue::event::Event;
 use oncue::outcome::Decision;
+use oncue::queue::QueueName;
+use oncue::restart::{Backoff, OnExceeded, Policy, Strategy};
 use oncue::state::State;
-use oncue::worker::FailPoints;
-use oncue::{Data, TaskResult};
+use oncue::worker::{FailPoints, Health, Reason};
+use oncue::{Data, Lane, TaskResult, function};
 
 use super::company::*;
 
 type Runs = Data<Arc<AtomicUsize>>;
+
+/// How often each actor dies.
+const DEATHS: usize = 10;
+/// Tasks that run meanwhile, and afterwards.
+const TASKS: u64 = 1_000;
 
 async fn run(_: Number, runs: Runs) -> TaskResult {
     runs.fetch_add(1, Ordering::SeqCst);
@@ -19,61 +29,85 @@ async fn run(_: Number, runs: Runs) -> TaskResult {
     Ok(())
 }
 
-/// Four panics of one actor, which its budget bears, while 2,000 tasks run.
-fn survive(place: &'static str) {
+/// Bears more than is planned, and does not wait for long.
+fn patient(policy: Policy) -> Policy {
+    let (min, max) = (Duration::from_millis(1), Duration::from_millis(5));
+    let backoff = Backoff { min, max, ..Backoff::DEFAULT };
+    policy.intensity(3 * DEATHS, Duration::from_secs(600)).backoff(backoff)
+}
+
+/// Ten panics of one actor, which its budget bears, while tasks run in few slots.
+fn survive(place: &'static str, with: &[&str]) {
     let (planned, runs) = (Arc::new(FailPoints::default()), Arc::new(AtomicUsize::new(0)));
     let (points, data) = (planned.clone(), runs.clone());
-    let client = client();
-    let lease = std::time::Duration::from_millis(900);
-    let company = Company::start(client, |worker| {
-        worker.handle(run).data(data).failpoints(points).lease(lease)
+    let company = Company::start(client(), |worker| {
+        let handler = function(run).policy(patient(Policy::DEFAULT));
+        let worker = worker.handle(handler).policy(patient(Policy::ROOT)).data(data);
+        worker.failpoints(points).lane(Lane::strict(["default"]).concurrency(4))
     });
-    planned.panic(place, 4);
+    planned.panic(place, DEATHS);
     let enqueue = |base: u64| {
-        let tasks = (base..base + 500).map(Number);
+        let tasks = (base..base + TASKS).map(Number);
         oncue::block_on(company.client.enqueue_all(tasks)).expect("enqueued");
     };
-    (0..4).for_each(|round| enqueue(round * 500));
+    enqueue(0);
     let (mut deaths, mut completed) = (0, 0);
+    let mut others = BTreeSet::new();
     let mut count_event = |event: &Event| {
         match event {
-            Event::Restarted { who, .. } if who.starts_with(place) => deaths += 1,
+            Event::Restarted { who, why } if why.starts_with("planned") => {
+                assert!(who.starts_with(place), "{who} died: {why}");
+                deaths += 1;
+            }
+            Event::Restarted { who, why } => {
+                assert_eq!(why, &format!("restarted with the {place}"));
+                others.insert(who.split(' ').next().unwrap_or_default().to_owned());
+            }
             Event::Settled { decision: Decision::Complete(_), .. } => completed += 1,
-            Event::Restarted { who, why } => panic!("{who} died: {why}"),
+            Event::LeaseLost { id } => panic!("{id} lost its lease"),
             _ => {}
         }
         (deaths, completed)
     };
-    company.until(|event| (count_event(event) == (4, 2_000)).then_some(()));
-    enqueue(2_000);
-    company.until(|event| (count_event(event) == (4, 2_500)).then_some(()));
+    company.until(|event| (count_event(event) == (DEATHS, TASKS)).then_some(()));
+    // With a slot leaked a death there would be none left.
+    enqueue(TASKS);
+    company.until(|event| (count_event(event) == (DEATHS, 2 * TASKS)).then_some(()));
     assert_eq!(planned.left(place), 0);
+    assert_eq!(others, with.iter().map(|who| (*who).to_owned()).collect());
+    assert_eq!(company.worker.health(), Health::Ok);
     let (client, report) = company.end();
-    assert_eq!((report.restarts, report.archived), (4, 0));
+    assert_eq!((report.completed, report.archived, report.retried), (2 * TASKS, 0, 0));
+    assert!(report.restarts >= DEATHS as u64);
     for state in [State::Pending, State::Active, State::Retry] {
         assert_eq!(count(&client, "default", state), 0, "{state}");
     }
-    assert_eq!(runs.load(Ordering::SeqCst), 2_500, "released, never run twice, charged no crash");
+    assert_eq!(runs.load(Ordering::SeqCst) as u64, 2 * TASKS, "released, never run twice");
+    let queue = QueueName::parse("default").expect("a name");
+    let page = Page { queue, state: State::Completed, cursor: None, rows: 1_000 };
+    let listed = oncue::block_on(client.broker().list(page)).expect("listed").tasks;
+    assert_eq!(listed.len(), 1_000);
+    assert!(listed.iter().all(|task| task.trail.is_empty()), "nobody is charged");
 }
 
 #[test]
 fn the_fetcher_may_die() {
-    survive("fetcher");
+    survive("fetcher", &[]);
 }
 
 #[test]
 fn the_scheduler_may_die() {
-    survive("scheduler");
+    survive("scheduler", &["fetcher"]);
 }
 
 #[test]
 fn the_heartbeater_may_die() {
-    survive("heartbeater");
+    survive("heartbeater", &["processor", "scheduler", "fetcher"]);
 }
 
 #[test]
 fn a_processor_may_die() {
-    survive("processor");
+    survive("processor", &[]);
 }
 
 #[test]
@@ -81,17 +115,83 @@ fn the_supervisor_may_die() {
     let points = Arc::new(FailPoints::default());
     let (planned, runs) = (points.clone(), Arc::new(AtomicUsize::new(0)));
     let data = runs.clone();
-    let company =
-        Company::start(client(), |worker| worker.handle(run).data(data).failpoints(points));
-    planned.panic("supervisor", 1);
-    planned.panic("scheduler", 2);
-    // The first death kills the Supervisor that hears of it; what it was told of is told again.
-    for _ in 0..2 {
-        company.until(|event| matches!(event, Event::Restarted { .. }).then_some(()));
-    }
+    let company = Company::start(client(), |worker| {
+        worker.handle(run).policy(patient(Policy::ROOT)).data(data).failpoints(points)
+    });
+    planned.panic("supervisor", DEATHS);
+    planned.panic("fetcher", 2);
+    // Each death kills the Supervisor that hears of it; what it was told of is told again.
+    let (mut supervisors, mut fetchers) = (0, 0);
+    company.until(|event| {
+        match event {
+            Event::Restarted { who, .. } if who == "supervisor" => supervisors += 1,
+            Event::Restarted { who, .. } if who == "fetcher" => fetchers += 1,
+            _ => {}
+        }
+        ((supervisors, fetchers) == (DEATHS, 2)).then_some(())
+    });
     let task = company.put(Number(1));
-    company.started(&task);
-    assert_eq!(planned.left("supervisor"), 0);
+    company.settled(&task);
+    assert_eq!((planned.left("supervisor"), runs.load(Ordering::SeqCst)), (0, 1));
+}
+
+#[test]
+fn a_strategy_says_who_is_restarted_with_whom() {
+    for (strategy, expected) in [
+        (Strategy::OneForOne, &["scheduler"][..]),
+        (Strategy::OneForAll, &["fetcher", "heartbeater", "processor", "scheduler"]),
+    ] {
+        let points = Arc::new(FailPoints::default());
+        points.panic("scheduler", 1);
+        let planned = points.clone();
+        let company = Company::start(client(), |worker| {
+            let worker = worker.handle(run).data(Arc::new(AtomicUsize::new(0))).threads(1);
+            worker.strategy(strategy).policy(patient(Policy::ROOT)).failpoints(points)
+        });
+        let mut restarted = BTreeSet::new();
+        company.until(|event| {
+            if let Event::Restarted { who, .. } = event {
+                restarted.insert(who.split(' ').next().unwrap_or_default().to_owned());
+            }
+            (restarted.len() >= expected.len()).then_some(())
+        });
+        let task = company.put(Number(1));
+        company.settled(&task);
+        assert_eq!(planned.left("scheduler"), 0);
+        let report = company.end().1;
+        assert_eq!(restarted.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+        assert_eq!(report.restarts as usize, expected.len(), "{strategy:?}");
+    }
+}
+
+#[test]
+fn what_a_handler_cannot_bear_is_the_exit_of_all_handlers() {
+    let points = Arc::new(FailPoints::default());
+    let planned = points.clone();
+    let company = Company::start(client(), |worker| {
+        let policy = patient(Policy::DEFAULT).intensity(1, Duration::from_secs(600));
+        let handler = function(run).policy(policy.on_exceeded(OnExceeded::Escalate));
+        let worker = worker.handle(handler).data(Arc::new(AtomicUsize::new(0))).threads(1);
+        worker.policy(patient(Policy::ROOT)).failpoints(points)
+    });
+    planned.panic("processor", 2);
+    let task = company.put(Number(1));
+    let mut seen = Vec::new();
+    company.until(|event| match event {
+        Event::Restarted { who, why } => {
+            seen.push((who.clone(), why.clone()));
+            None
+        }
+        Event::Settled { id, .. } => (*id == task.id()).then_some(()),
+        _ => None,
+    });
+    let expected = [
+        ("processor 0", "planned panic of the processor"),
+        ("processor 0", "planned panic of the processor"),
+        ("fetcher", "restarted with the processor 0"),
+        ("scheduler", "restarted with the processor 0"),
+    ];
+    assert_eq!(seen, expected.map(|(who, why)| (who.to_owned(), why.to_owned())));
 }
 
 #[test]
@@ -103,28 +203,37 @@ fn used_up_restarts_do_not_hurry_a_shutdown() {
     }
     let (points, gate) = (Arc::new(FailPoints::default()), Arc::new(Semaphore::new(0)));
     let (planned, data) = (points.clone(), gate.clone());
-    let company =
-        Company::start(client(), |worker| worker.handle(gated).data(data).failpoints(points));
+    let company = Company::start(client(), |worker| {
+        let policy = patient(Policy::ROOT).intensity(5, Duration::from_secs(600));
+        let worker = worker.handle(gated).data(data).policy(policy).failpoints(points);
+        worker.lease(Duration::from_secs(3))
+    });
     let task = company.put(Number(1));
     company.started(&task);
     std::thread::scope(|scope| {
         let ending = scope.spawn(|| oncue::block_on(company.worker.shutdown()));
-        planned.panic("scheduler", 99);
         while company.worker.life() < oncue::worker::Life::Draining {
             std::thread::yield_now();
         }
-        (0..6).for_each(|_| company_restart(&company));
-        // Whatever the end of the Scheduler does, it did it when the broker answered this.
+        planned.panic("heartbeater", 6);
+        (0..5).for_each(|_| company_restart(&company));
+        while planned.left("heartbeater") > 0 {
+            std::thread::yield_now();
+        }
+        // Whatever the end of the Heartbeater does, it did it when the broker answered this.
         assert_eq!(show(&company.client, &task).expect("kept").state, State::Active);
         gate.add_permits(1);
-        let error = ending.join().expect("joins").expect_err("the scheduler gave up");
-        assert!(error.to_string().contains("scheduler died too often"), "{error}");
+        let error = ending.join().expect("joins").expect_err("the heartbeater gave up");
+        assert!(error.to_string().contains("heartbeater died too often"), "{error}");
     });
     assert_eq!(show(&company.client, &task).expect("kept").state, State::Completed);
 }
 
 fn company_restart(company: &Company) {
-    company.until(|event| matches!(event, Event::Restarted { .. }).then_some(()));
+    company.until(|event| match event {
+        Event::Restarted { who, .. } => (who == "heartbeater").then_some(()),
+        _ => None,
+    });
 }
 
 #[test]
@@ -132,9 +241,15 @@ fn used_up_restarts_end_the_worker_with_an_error() {
     let points = Arc::new(FailPoints::default());
     let planned = points.clone();
     let data = Arc::new(AtomicUsize::new(0));
-    let company =
-        Company::start(client(), |worker| worker.handle(run).data(data).failpoints(points));
-    planned.panic("scheduler", 99);
+    let company = Company::start(client(), |worker| {
+        let policy = patient(Policy::ROOT).intensity(5, Duration::from_secs(600));
+        worker.handle(run).policy(policy).data(data).failpoints(points)
+    });
+    planned.panic("fetcher", 99);
+    company.put(Number(1));
     let error = oncue::block_on(company.worker.run()).expect_err("it gave up");
-    assert!(error.to_string().contains("scheduler died too often"), "{error}");
+    assert!(error.to_string().contains("fetcher died too often"), "{error}");
+    assert_eq!(planned.left("fetcher"), 99 - 6, "five restarts");
+    let Health::Failing(reasons) = company.worker.health() else { panic!("it gave up") };
+    assert!(reasons.contains(&Reason::RestartsUsedUp { who: "fetcher".into() }), "{reasons:?}");
 }

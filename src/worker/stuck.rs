@@ -1,0 +1,103 @@
+//! A thread that does not turn: what was on it is settled in its place, and it is replaced.
+//!
+//! The slots go back with the claims: what lingers is one thread, not all that waited for it. So the threads that
+//! linger have a bound of their own, `stuck_max`; beyond it the worker drains and ends with a failure, so that
+//! whoever keeps it running starts a fresh process.
+
+use std::sync::Arc;
+
+use crate::broker::{Order as Write, Settlement};
+use crate::event::Event;
+use crate::outcome::{Limits, Outcome, decide};
+use crate::queue::KindHash;
+use crate::restart::{Exit, Standing};
+use crate::retry::RetryPolicy;
+
+use super::config::chance;
+use super::execute::order;
+use super::life::Who;
+use super::settle::Finished;
+use super::shared::Shared;
+use super::threads::Silent;
+use super::tree::Tree;
+use super::turn::{InHand, Turn};
+
+impl Tree {
+    /// Replaces a thread that is stuck, with all who lived on it.
+    pub(crate) fn give_up(self: &std::rc::Rc<Self>, stuck: Silent) {
+        let shared = &self.shared;
+        if self.stop.is_cancelled() || !self.threads.give_up(stuck, &shared.vitals) {
+            return;
+        }
+        let moved = self.processors.iter().enumerate();
+        let moved = moved.filter(|(_, (index, _))| *index == stuck.index);
+        let moved: Vec<usize> = moved.map(|(number, _)| number).collect();
+        // First they leave: what is claimed from now on finds the new thread or nobody.
+        moved.iter().for_each(|number| drop(self.end(Who::Processor(*number))));
+        let (mut lost, mut released) = (Vec::new(), 0);
+        for turn in shared.turns.all() {
+            for (kind, began) in settle(&turn, stuck.number, shared) {
+                if began {
+                    lost.push(kind);
+                } else {
+                    released += 1;
+                }
+            }
+        }
+        for number in moved {
+            let kind = self.processors[number].1.kind;
+            let probing = self.ward(number).is_some_and(|ward| {
+                matches!(ward.standing(), Standing::Probing { taken: true }) && lost.contains(&kind)
+            });
+            let (who, why) = (Who::Processor(number), "its thread is stuck");
+            if probing {
+                self.handler_exited(who, number, Exit::Abnormal, why);
+            }
+            shared.restarted(who.to_string(), why);
+            self.start(who);
+        }
+        let (thread, lingering) = (stuck.index, shared.vitals.lingering());
+        shared.tell(Event::Replaced { thread, lost: lost.len(), released, lingering });
+        if lingering > shared.vitals.stuck_max {
+            let most = shared.vitals.stuck_max;
+            self.fail(format!("{lingering} threads are stuck; {most} are borne"));
+        }
+    }
+}
+
+/// Settles what a turn has on this thread: what ran counts as crashed, the rest goes back at no cost. Answers
+/// the kind of each, and whether it ran.
+fn settle(turn: &Arc<Turn>, thread: usize, shared: &Shared) -> Vec<(KindHash, bool)> {
+    let given_up = turn.give_up(thread, |seat, task| {
+        if let Some(slot) = task.slot.upgrade() {
+            slot.give_back();
+        }
+        (task.ticket.kind, task.stop.has_begun(), seat, conclude(turn, seat, task, shared))
+    });
+    let mut settled = Vec::new();
+    for (kind, began, seat, finished) in given_up {
+        // Of a turn that is lost nothing is settled any more.
+        if turn.is_lost() {
+            turn.forget([seat]);
+        } else {
+            turn.settle.send(finished);
+        }
+        settled.push((kind, began));
+    }
+    settled
+}
+
+fn conclude(turn: &Arc<Turn>, seat: usize, task: &InHand, shared: &Shared) -> Finished {
+    let mut trail = task.trail.as_deref().cloned().unwrap_or_default();
+    let outcome = if task.stop.has_begun() { Outcome::Lost } else { Outcome::Interrupted };
+    let (now, limits) = (shared.broker.now(), Limits::default());
+    let decision = decide(&outcome, &limits, &mut trail, &RetryPolicy::DEFAULT, now, chance());
+    let write: Write = order(decision, None);
+    let (mut settlement, mut run) = (Settlement::new(task.ticket, write), None);
+    if outcome == Outcome::Lost {
+        settlement.trail = Some(trail);
+        let kind = shared.routes.get(task.ticket.kind).map(|route| route.kind.clone());
+        run = Some((kind.unwrap_or_else(|| shared.unnamed.clone()), None, Default::default()));
+    }
+    Finished { turn: turn.clone(), seat, settlement, decision, run, slot: None }
+}

@@ -1,0 +1,117 @@
+//! The threads that run async handlers and handler actors: which there are, and which do not turn.
+//!
+//! A thread cannot be taken from what blocks it. One that does not answer is given up and replaced; it lingers,
+//! counted, until what blocks it returns.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix_rt::{Arbiter, ArbiterHandle};
+
+use super::echo::Echo;
+use super::health::{Lingering, Vitals};
+
+/// The threads of a worker. Each has a number, never used again.
+pub(crate) struct Threads(Mutex<Table>);
+
+struct Table {
+    threads: Vec<Thread>,
+    next: usize,
+}
+
+struct Thread {
+    number: usize,
+    arbiter: Arbiter,
+    echo: Echo,
+    /// Filled when it is given up; dropped when it ends.
+    lingering: Arc<Mutex<Option<Lingering>>>,
+}
+
+impl Thread {
+    fn start(number: usize) -> Self {
+        let (arbiter, lingering) = (Arbiter::new(), Arc::<Mutex<Option<Lingering>>>::default());
+        let ends = Ends(lingering.clone());
+        arbiter.spawn(async move {
+            let _ends = ends;
+            std::future::pending().await
+        });
+        Self { number, echo: Echo::new(arbiter.handle()), arbiter, lingering }
+    }
+}
+
+/// Lives on a thread, and dies with it.
+struct Ends(Arc<Mutex<Option<Lingering>>>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// A thread that does not answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silent {
+    pub(crate) index: usize,
+    pub(crate) number: usize,
+    pub(crate) silent: Duration,
+}
+
+impl Threads {
+    /// Starts so many. Only where an actix system is.
+    pub(crate) fn start(count: usize) -> Self {
+        let threads = (0..count).map(Thread::start).collect();
+        Self(Mutex::new(Table { threads, next: count }))
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread at this index and its number; a fresh one if it is gone.
+    pub(crate) fn at(&self, index: usize) -> (ArbiterHandle, usize) {
+        let table = &mut *self.table();
+        if !table.threads[index].arbiter.alive() {
+            table.replace(index);
+        }
+        let thread = &table.threads[index];
+        (thread.arbiter.handle(), thread.number)
+    }
+
+    /// Asks every thread for an echo; answers which have been silent for so long, each once.
+    pub(crate) fn probe(&self, now: Duration, stuck_after: Duration) -> Vec<Silent> {
+        let mut table = self.table();
+        let threads = table.threads.iter_mut().enumerate();
+        let silent = |(index, thread): (usize, &mut Thread)| {
+            let silent = thread.echo.probe(now, stuck_after)?;
+            Some(Silent { index, number: thread.number, silent })
+        };
+        threads.filter_map(silent).collect()
+    }
+
+    /// Replaces the thread at this index, if it still has this number. The old one stops when it turns again.
+    pub(crate) fn give_up(&self, silent: Silent, vitals: &Arc<Vitals>) -> bool {
+        let mut table = self.table();
+        if table.threads[silent.index].number != silent.number {
+            return false;
+        }
+        let old = table.replace(silent.index);
+        *old.lingering.lock().unwrap_or_else(PoisonError::into_inner) = Some(vitals.linger());
+        old.arbiter.stop();
+        true
+    }
+
+    /// Stops them all.
+    pub(crate) fn stop(&self) {
+        self.table().threads.iter().for_each(|thread| {
+            thread.arbiter.stop();
+        });
+    }
+}
+
+impl Table {
+    fn replace(&mut self, index: usize) -> Thread {
+        let fresh = Thread::start(self.next);
+        self.next += 1;
+        std::mem::replace(&mut self.threads[index], fresh)
+    }
+}
