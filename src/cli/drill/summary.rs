@@ -25,6 +25,8 @@ pub(super) struct Summary {
     /// Tasks that abort their process, and those of them that ended as the one dead letter they must.
     poisons: u64,
     poisoned: u64,
+    /// Tasks that ended so because they ran beside those.
+    archived_for_company: u64,
     /// Acknowledged, and neither completed nor archived.
     lost: u64,
     /// Ran or kept, and never enqueued.
@@ -75,6 +77,7 @@ impl Summary {
             archived: checked.archived,
             poisons: plan.poisons().count() as u64,
             poisoned: checked.poisoned,
+            archived_for_company: checked.for_company,
             lost: checked.lost,
             phantom: checked.phantom,
             duplicates: checked.duplicates,

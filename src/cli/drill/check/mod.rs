@@ -40,6 +40,8 @@ pub(super) struct Checked {
     pub(super) archived: u64,
     /// Poison tasks that became the one dead letter they must.
     pub(super) poisoned: u64,
+    /// Tasks that became one because a poison task took their process down too often.
+    pub(super) for_company: u64,
     pub(super) lost: u64,
     pub(super) phantom: u64,
     pub(super) duplicates: u64,
@@ -143,7 +145,8 @@ fn judge(
     match (reasons, death) {
         ([Some(Reason::Poisoned)], _) if poison => checked.poisoned += 1,
         ([Some(Reason::Poisoned)], Some((Run { how: None, .. }, By::Abort))) => {
-            checked.find("dead letter", id, "archived for the company it was in when that aborted");
+            checked.for_company += 1;
+            checked.find("company", id, "archived for a task that aborted the process both ran in");
         }
         // The drill itself took its process down, or stopped it, too often: so the policy wants it.
         ([Some(Reason::Poisoned)], Some(_)) if runs.iter().any(|run| cut(evidence, run)) => {}

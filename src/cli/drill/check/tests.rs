@@ -179,7 +179,9 @@ fn a_wrong_dead_letter_is_found() {
     company.drill.push(died("1", By::Abort, 4 * S));
     company.book.completed.retain(|kept| *kept != id(B));
     company.book.archived.push((id(B), Some(Reason::Poisoned)));
-    found(&company.check(), "dead letter", "company");
+    let checked = company.check();
+    assert_eq!((checked.for_company, checked.findings.len()), (1, 1));
+    found(&checked, "company", "both ran in");
 }
 
 #[test]
