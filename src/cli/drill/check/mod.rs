@@ -148,8 +148,9 @@ fn judge(
             checked.for_company += 1;
             checked.find("company", id, "archived for a task that aborted the process both ran in");
         }
-        // The drill itself took its process down, or stopped it, too often: so the policy wants it.
-        ([Some(Reason::Poisoned)], Some(_)) if runs.iter().any(|run| cut(evidence, run)) => {}
+        // The drill itself took its process down, or stopped it, too often: so the policy wants it. Not every
+        // crash has a run: a claim may be lost before its run starts.
+        ([Some(Reason::Poisoned)], _) if runs.iter().any(|run| cut(evidence, run)) => {}
         ([one], _) => {
             checked.find("dead letter", id, format!("archived, and should not be: {one:?}"));
         }
@@ -159,11 +160,10 @@ fn judge(
     }
 }
 
-/// Whether a fault of the drill ended this run.
+/// Whether a fault of the drill took this run from its process. It may have completed too late.
 fn cut(evidence: &Evidence, run: &Run) -> bool {
     let killed = evidence.deaths.get(&run.who).is_some_and(|(by, _)| *by == By::Kill);
-    run.how.is_none() && killed
-        || run.how != Some(How::Completed) && is_silent(evidence, run, u64::MAX)
+    run.how.is_none() && killed || is_silent(evidence, run, u64::MAX)
 }
 
 /// What ran, or is kept, and was never enqueued.

@@ -193,6 +193,17 @@ fn a_task_the_drill_killed_too_often_is_archived_by_right() {
     scene.book.archived.push((id(B), Some(Reason::Poisoned)));
     let checked = scene.check();
     assert_eq!((checked.archived, checked.poisoned, checked.findings.len()), (2, 1, 0));
+
+    let mut stopped = Scene::sound();
+    stopped.drill.push(Line::Stopped { who: "0".to_owned(), from: S, until: 5 * S });
+    stopped.book.completed.retain(|kept| *kept != id(B));
+    stopped.book.archived.push((id(B), Some(Reason::Poisoned)));
+    assert_eq!(stopped.check().findings, [], "completed too late");
+
+    let mut untouched = Scene::sound();
+    untouched.book.completed.retain(|kept| *kept != id(B));
+    untouched.book.archived.push((id(B), Some(Reason::Poisoned)));
+    found(&untouched.check(), "dead letter", "should not be");
 }
 
 #[test]
