@@ -25,7 +25,7 @@ pub(super) struct Summary {
     /// Tasks that abort their process, and those of them that ended as the one dead letter they must.
     poisons: u64,
     poisoned: u64,
-    /// Tasks that ended so because they ran beside those.
+    /// Tasks that ended so although they took no process down: they ran, or waited to run, in one that died.
     archived_for_company: u64,
     /// Acknowledged, and neither completed nor archived.
     lost: u64,
@@ -145,9 +145,10 @@ impl fmt::Display for Summary {
             None => f.write_str("\nnothing was lost"),
             Some(folder) => write!(
                 f,
-                "\n\nWhat to do: run it again with --seed {}; if it comes again, it is a fault of oncue or of \
-                 the\nbroker's settings (durability, eviction). Report it with this table and the ledgers in\n  \
-                 {folder}\nThey hold no payload of yours. Do not go live on this broker before it is understood.",
+                "\n\nWhat to do: `company` is a dead letter that should not be one: enqueue it again. Anything else is\n\
+                 a fault of oncue or of the broker's settings (durability, eviction): do not go live on it\n\
+                 before it is understood. Run it again with --seed {}, and report it with this table\n\
+                 and the ledgers in {folder}, which hold no payload of yours.",
                 self.seed
             ),
         }

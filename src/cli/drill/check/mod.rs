@@ -9,6 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use oncue::TaskId;
+use oncue::outcome::CRASHES_MAX;
 use oncue::state::Reason;
 use serde::Serialize;
 
@@ -40,7 +41,7 @@ pub(super) struct Checked {
     pub(super) archived: u64,
     /// Poison tasks that became the one dead letter they must.
     pub(super) poisoned: u64,
-    /// Tasks that became one because a poison task took their process down too often.
+    /// Tasks that became one although they took no process down: they ran, or waited to run, in one that died.
     pub(super) for_company: u64,
     pub(super) lost: u64,
     pub(super) phantom: u64,
@@ -148,9 +149,15 @@ fn judge(
             checked.for_company += 1;
             checked.find("company", id, "archived for a task that aborted the process both ran in");
         }
-        // The drill itself took its process down, or stopped it, too often: so the policy wants it. Not every
-        // crash has a run: a claim may be lost before its run starts.
+        // The drill itself took its process down, or stopped it, too often: so the policy wants it.
         ([Some(Reason::Poisoned)], _) if runs.iter().any(|run| cut(evidence, run)) => {}
+        // A claim may be lost before its run starts, and counts as a crash all the same.
+        ([Some(Reason::Poisoned)], _) if runs.len() < CRASHES_MAX => {
+            checked.for_company += 1;
+            let why =
+                format!("archived as poisoned after {} runs, none of which was cut", runs.len());
+            checked.find("company", id, why);
+        }
         ([one], _) => {
             checked.find("dead letter", id, format!("archived, and should not be: {one:?}"));
         }

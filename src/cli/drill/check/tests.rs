@@ -200,7 +200,17 @@ fn a_task_the_drill_killed_too_often_is_archived_by_right() {
     stopped.book.archived.push((id(B), Some(Reason::Poisoned)));
     assert_eq!(stopped.check().findings, [], "completed too late");
 
+    let mut waited = Scene::sound();
+    waited.workers[0].retain(|line| !matches!(line, Line::Started { number: B, .. }));
+    waited.book.completed.retain(|kept| *kept != id(B));
+    waited.book.archived.push((id(B), Some(Reason::Poisoned)));
+    let checked = waited.check();
+    assert_eq!((checked.for_company, checked.lost), (1, 0));
+    found(&checked, "company", "after 0 runs");
+
     let mut untouched = Scene::sound();
+    let more = (100..102).flat_map(|run| [started(run, B, 3 * S), ended(run, 3 * S)]);
+    untouched.workers[0].extend(more);
     untouched.book.completed.retain(|kept| *kept != id(B));
     untouched.book.archived.push((id(B), Some(Reason::Poisoned)));
     found(&untouched.check(), "dead letter", "should not be");
