@@ -205,9 +205,9 @@ fn overlaps(checked: &mut Checked, evidence: &Evidence) {
         for (at, first) in runs.iter().enumerate() {
             for second in runs[at + 1..].iter().filter(|second| second.start < first.end) {
                 checked.overlaps += 1;
-                // One that was told to end and waited for its runs may give up those that do not yield.
-                let told = evidence.told.get(&first.who).is_some_and(|at| *at <= second.start);
-                if !told && !is_silent(evidence, first, second.start) {
+                if !is_given_up(evidence, first, second.start)
+                    && !is_silent(evidence, first, second.start)
+                {
                     checked.overlaps_unexplained += 1;
                     let ms = first.end.saturating_sub(second.start) / 1_000_000;
                     let (one, other) = (&first.who, &second.who);
@@ -221,13 +221,22 @@ fn overlaps(checked: &mut Checked, evidence: &Evidence) {
     }
 }
 
+/// Whether the process of a run was told to end and had waited for it by then: what does not yield is given up.
+fn is_given_up(evidence: &Evidence, run: &Run, by: u64) -> bool {
+    evidence.told.get(&run.who).is_some_and(|told| by.saturating_sub(*told) >= enough())
+}
+
 /// Whether the process of a run was silent during it, before this moment, for long enough to lose its lease.
 fn is_silent(evidence: &Evidence, run: &Run, before: u64) -> bool {
-    let enough = (LEASE.as_nanos() as f64 * (1.0 - SLACK)) as u64;
     let silences = evidence.silences.get(&run.who).map_or(&[][..], Vec::as_slice);
     silences.iter().any(|silence| {
         silence.until >= run.start
             && silence.from <= run.end
-            && silence.until.min(before).saturating_sub(silence.from) >= enough
+            && silence.until.min(before).saturating_sub(silence.from) >= enough()
     })
+}
+
+/// After how long, in ns, a silent process may lose a lease, and one that was told to end may give up its runs.
+fn enough() -> u64 {
+    (LEASE.as_nanos() as f64 * (1.0 - SLACK)) as u64
 }

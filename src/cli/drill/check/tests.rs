@@ -154,6 +154,17 @@ fn only_a_silence_of_its_own_process_long_enough_explains_an_overlap() {
 }
 
 #[test]
+fn a_shutdown_explains_an_overlap_only_after_it_waited() {
+    for (told, unexplained) in [(S, 0), (5 * S + S / 2, 1), (7 * S, 1)] {
+        let mut scene = Scene::sound();
+        scene.workers[0].retain(|line| *line != ended(A, 2 * S));
+        scene.workers[0].push(ended(A, 9 * S));
+        scene.drill.push(Line::Told { who: "0".to_owned(), at: told });
+        assert_eq!(scene.again(6 * S).check().overlaps_unexplained, unexplained, "told at {told}");
+    }
+}
+
+#[test]
 fn a_killed_run_ends_with_its_process() {
     let mut scene = Scene::sound();
     scene.workers[1].push(started(1, A, S / 4));
