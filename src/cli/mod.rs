@@ -9,6 +9,7 @@ mod bench;
 mod demo;
 #[cfg(feature = "redis")]
 mod deploy;
+mod drill;
 mod file;
 mod key;
 mod output;
@@ -36,7 +37,8 @@ Exit codes:
   2  usage or invalid input  130  interrupted
   3  not found
 
-Only `demo`, `bench` and `task enqueue` make a database that is not there. Keys
+Only `demo`, `bench` and `task enqueue` make a database that is not there; `drill`
+makes one of its own. Keys
 come from ONCUE_KEY, from the file ONCUE_KEY_FILE names, or from the file
 DATABASE.key beside the database.
 
@@ -73,6 +75,7 @@ pub(crate) struct Cli {
 enum Command {
     Demo(demo::Args),
     Bench(bench::Args),
+    Drill(drill::Args),
     /// Queues
     #[command(subcommand)]
     Queue(queue::Queue),
@@ -146,6 +149,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Verdict> {
         match cli.command {
             Command::Demo(args) => return demo::run(args, &target, output).await,
             Command::Bench(args) => return bench::run(args, &target, output).await,
+            Command::Drill(args) => return drill::run(args, &target, output).await,
             Command::Queue(queue) => queue::run(queue, &target, output).await?,
             Command::Task(task) => task::run(task, &target, output).await?,
             Command::Worker(worker) => worker::run(worker, &target, output).await?,

@@ -71,7 +71,7 @@ pub(super) fn inspect(url: &str) -> Result<Arc<dyn Operate>> {
 }
 
 /// The URL with `create=false`, unless it says something about that itself.
-fn existing(url: &str) -> String {
+pub(super) fn existing(url: &str) -> String {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let says = query.split('&').any(|pair| pair.split('=').next() == Some("create"));
     match query {

@@ -14,6 +14,8 @@ mod cli;
 mod cli_operate;
 #[cfg(all(feature = "redis", feature = "cli"))]
 mod cli_redis;
+#[cfg(all(feature = "sqlite", feature = "cli"))]
+mod drill;
 #[cfg(feature = "sqlite")]
 mod examples;
 mod fixture;
