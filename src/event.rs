@@ -62,6 +62,13 @@ pub enum Event {
         /// For how long it has not answered.
         silent: Duration,
     },
+    /// This system cannot enforce some limits of a handler in a process of its own: it runs without them.
+    LimitsLacking {
+        /// Its kind.
+        kind: Kind,
+        /// What is lacking and why, in words.
+        lacks: Vec<String>,
+    },
     /// The broker failed a call; it is repeated.
     BrokerFailed {
         /// The verb.

@@ -14,6 +14,7 @@ mod fetcher;
 mod heartbeater;
 mod job;
 mod life;
+mod prepare;
 mod processor;
 mod scheduler;
 mod settle;

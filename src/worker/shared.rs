@@ -115,6 +115,9 @@ impl Shared {
             Event::Stuck { thread, silent } => {
                 tracing::error!(thread, ?silent, "a handler blocks its thread; use `blocking`");
             }
+            Event::LimitsLacking { kind, lacks } => {
+                tracing::warn!(%kind, ?lacks, "this system cannot enforce all limits of a handler");
+            }
             other => tracing::trace!(event = ?other, "event"),
         }
         if let Some(listener) = &self.events {

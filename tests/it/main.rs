@@ -15,6 +15,8 @@ mod cli_redis;
 #[cfg(feature = "sqlite")]
 mod examples;
 mod fixture;
+#[cfg(all(feature = "sqlite", feature = "isolate", target_os = "linux"))]
+mod isolate;
 mod keys;
 mod lock;
 mod model;
