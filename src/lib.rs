@@ -52,6 +52,7 @@ mod error;
 pub mod event;
 pub mod handler;
 #[cfg(feature = "isolate")]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "elsewhere nothing is isolated"))]
 mod isolate;
 pub mod outcome;
 mod panic;

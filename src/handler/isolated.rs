@@ -247,7 +247,7 @@ fn answer<F: BlockingFn<Args>, Args>(handler: &F, call: Call) -> Answer {
 
 fn handle<F: BlockingFn<Args>, Args>(
     handler: &F,
-    call: Call,
+    mut call: Call,
 ) -> Result<Option<Vec<u8>>, TaskError> {
     let context = TaskContext::new(Run {
         id: TaskId::from_bytes(call.id),
@@ -257,7 +257,7 @@ fn handle<F: BlockingFn<Args>, Args>(
         max_retry: call.max_retry,
         created: Timestamp(call.created),
         deadline: call.deadline.map(Timestamp),
-        headers: call.headers,
+        headers: std::mem::take(&mut call.headers),
         // Nobody tells a child to stop: it is killed.
         stop: Arc::new(Stop::default()),
         data: Arc::new(DataMap::default()),

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use zeroize::Zeroizing;
 
 use crate::codec::{PAYLOAD_BYTES_MAX, from_bincode, to_bincode};
 use crate::error::{Error, Result};
@@ -13,11 +14,11 @@ use crate::seal::HEADERS_BYTES_MAX;
 /// Longest frame: a payload with its headers, and room for names, paths and numbers.
 pub(super) const FRAME_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + HEADERS_BYTES_MAX + 64 * 1024;
 
-/// A value as a frame.
-pub(super) fn frame<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    let body = to_bincode(value, FRAME_BYTES_MAX)?;
+/// A value as a frame. It may hold a payload: it is wiped when it is dropped.
+pub(super) fn frame<T: Serialize>(value: &T) -> Result<Zeroizing<Vec<u8>>> {
+    let body = Zeroizing::new(to_bincode(value, FRAME_BYTES_MAX)?);
     let length = u32::try_from(body.len()).map_err(|_| Error::too_large("a frame over 4 GiB"))?;
-    Ok([&length.to_be_bytes()[..], &body].concat())
+    Ok(Zeroizing::new([&length.to_be_bytes()[..], &body].concat()))
 }
 
 fn length(bytes: [u8; 4]) -> Result<usize> {
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn a_frame_is_read_whole_and_no_further() {
         let mut bytes = frame(&("first", 1u8)).expect("a frame");
-        bytes.extend(frame(&("second", 2u8)).expect("a frame"));
+        bytes.extend_from_slice(&frame(&("second", 2u8)).expect("a frame"));
         let from = &mut &bytes[..];
         assert_eq!(read(from).expect("reads"), Some(("first".to_owned(), 1u8)));
         assert_eq!(read(from).expect("reads"), Some(("second".to_owned(), 2u8)));

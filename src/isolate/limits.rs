@@ -98,8 +98,11 @@ impl Limits {
         self.cpu.map(|cpu| cpu.as_secs().saturating_add(u64::from(cpu.subsec_nanos() > 0)))
     }
 
-    /// Refuses what can be no limit, and paths that are not there.
-    pub(super) fn check(&self) -> Result<()> {
+    /// Refuses what can be no limit, and paths that are not there; so does the start of a worker.
+    ///
+    /// # Errors
+    /// What is wrong and what to do, [`is_invalid`](Error::is_invalid).
+    pub fn check(&self) -> Result<()> {
         let zero = |limit: Option<Duration>| limit.is_some_and(|limit| limit.is_zero());
         let wrong = if zero(self.cpu) || zero(self.wall) {
             "cpu or wall of zero; use None for no limit".to_owned()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 use super::limits::Limits;
 use super::program::Program;
@@ -37,8 +38,8 @@ pub(super) struct Ready {
     pub(super) handlers: Vec<(String, String)>,
 }
 
-/// Worker to child: run this task.
-#[derive(Clone, Serialize, Deserialize)]
+/// Worker to child: run this task. Its payload is wiped when it is dropped.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Call {
     pub(crate) kind: String,
     pub(crate) codec: u8,
@@ -52,6 +53,12 @@ pub(crate) struct Call {
     pub(crate) created: u64,
     pub(crate) deadline: Option<u64>,
     pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.body.zeroize();
+    }
 }
 
 /// Child to worker: what the handler said.

@@ -54,8 +54,11 @@ impl Program {
         self
     }
 
-    /// Refuses what cannot be started.
-    pub(super) fn check(&self) -> Result<()> {
+    /// Refuses what cannot be started; so does the start of a worker.
+    ///
+    /// # Errors
+    /// What is wrong and what to do, [`is_invalid`](Error::is_invalid).
+    pub fn check(&self) -> Result<()> {
         let path = Path::new(&self.path);
         let wrong = |what: &str| Err(Error::invalid(format!("program {}: {what}", self.path)));
         let Ok(meta) = path.metadata() else { return wrong("there is no such file") };

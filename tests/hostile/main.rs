@@ -145,8 +145,8 @@ async fn tell_of(
     let Event::Settled { class, decision, .. } = event else { unreachable!("picked") };
     let view = client.broker().show(task.queue().clone(), task.id()).await?;
     let message = view.and_then(|view| client.failure(&view));
-    let result =
-        if class.is_none() { task.result::<String>().timeout(PATIENCE).await.ok() } else { None };
+    let done = matches!(decision, oncue::outcome::Decision::Complete(_));
+    let result = if done { Some(task.result::<String>().timeout(PATIENCE).await?) } else { None };
     let ms = at.duration_since(began).as_millis();
     Ok(Told { class, message, result, decision: format!("{decision:?}"), ms })
 }

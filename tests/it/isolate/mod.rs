@@ -5,5 +5,7 @@
 mod cage;
 mod ends;
 mod kills;
+#[cfg(feature = "cli")]
+mod programs;
 mod stage;
 mod start;
