@@ -108,6 +108,13 @@ pub enum Event {
         /// How long ago it was told.
         silent: Duration,
     },
+    /// This system cannot enforce some limits of a handler in a process of its own: it runs without them.
+    LimitsLacking {
+        /// Its kind.
+        kind: Kind,
+        /// What is lacking and why, in words.
+        lacks: Vec<String>,
+    },
     /// The broker failed a call; it is repeated.
     BrokerFailed {
         /// The verb.

@@ -51,6 +51,9 @@ pub mod envelope;
 mod error;
 pub mod event;
 pub mod handler;
+#[cfg(feature = "isolate")]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "elsewhere nothing is isolated"))]
+mod isolate;
 pub mod outcome;
 mod panic;
 pub mod queue;
@@ -67,8 +70,12 @@ pub use codec::Codec;
 pub use connect::Connect;
 pub use error::{Error, Result};
 pub use handler::{
-    Data, Job, Output, TaskContext, TaskError, TaskResult, actor, blocking, function,
+    Data, Job, Output, Registration, TaskContext, TaskError, TaskResult, actor, blocking, function,
 };
+#[cfg(feature = "isolate")]
+pub use handler::{child, isolated};
+#[cfg(feature = "isolate")]
+pub use isolate::{Limits, Network, Program};
 pub use retry::RetryPolicy;
 pub use task::{Draft, Task, TaskId};
 pub use worker::{Lane, Worker};

@@ -7,6 +7,8 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // What `work` runs is caged by this program.
+    let [] = oncue::child([]);
     let (cli, output) = match cli::parse() {
         Ok(parsed) => parsed,
         Err(code) => return code,

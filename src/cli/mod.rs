@@ -17,6 +17,7 @@ mod pickup;
 mod queue;
 mod target;
 mod task;
+mod work;
 mod worker;
 
 use std::process::ExitCode;
@@ -37,9 +38,9 @@ Exit codes:
   2  usage or invalid input  130  interrupted
   3  not found
 
-Only `demo`, `bench` and `task enqueue` make a database that is not there; `drill`
-makes one of its own. Keys
-come from ONCUE_KEY, from the file ONCUE_KEY_FILE names, or from the file
+Only `demo`, `bench`, `work` and `task enqueue` make a database that is not there;
+`drill` makes one of its own.
+Keys come from ONCUE_KEY, from the file ONCUE_KEY_FILE names, or from the file
 DATABASE.key beside the database.
 
 Examples:
@@ -88,6 +89,10 @@ enum Command {
     /// Keys
     #[command(subcommand)]
     Key(key::Key),
+    Work(work::Args),
+    /// The file that `work` reads
+    #[command(subcommand)]
+    Config(work::Settings),
     /// Users of Redis
     #[cfg(feature = "redis")]
     #[command(subcommand)]
@@ -154,6 +159,8 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Verdict> {
             Command::Task(task) => task::run(task, &target, output).await?,
             Command::Worker(worker) => worker::run(worker, &target, output).await?,
             Command::Key(key) => key::run(key, &target, output).await?,
+            Command::Work(args) => work::run(args, &target, output).await?,
+            Command::Config(settings) => work::settings(settings, output)?,
             #[cfg(feature = "redis")]
             Command::Acl(acl) => acl::run(acl, output)?,
             #[cfg(feature = "redis")]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::LocalBoxFuture;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -95,6 +95,16 @@ pub(crate) trait RunnerFactory: Send + Sync {
     fn make(&self, surroundings: &Surroundings) -> Rc<dyn Runner>;
     /// Fails if something a handler asks for is missing.
     fn check(&self, data: &DataMap) -> Result<()>;
+    /// What is to be done before the worker starts, if anything, at most so many runs at once; answers what this
+    /// system cannot enforce.
+    fn prepare<'a>(&'a self, _: &'a Kind, _: usize) -> Option<BoxFuture<'a, Result<Vec<String>>>> {
+        None
+    }
+    /// How it is isolated, if it is.
+    #[cfg(feature = "isolate")]
+    fn isolation(&mut self) -> Option<&mut super::isolated::Isolation> {
+        None
+    }
 }
 
 /// One kind and how it is run.
@@ -132,14 +142,14 @@ impl Route {
 }
 
 /// A handler, ready to be added to a worker, with limits of its own.
-pub struct Registration(Result<Route>);
+pub struct Registration(pub(super) Result<Route>);
 
 impl Registration {
     pub(crate) fn new(route: Result<Route>) -> Self {
         Self(route)
     }
 
-    fn with(mut self, set: impl FnOnce(&mut Route) -> Result<()>) -> Self {
+    pub(super) fn with(mut self, set: impl FnOnce(&mut Route) -> Result<()>) -> Self {
         self.0 = self.0.and_then(|mut route| set(&mut route).map(|()| route));
         self
     }
@@ -213,7 +223,7 @@ impl Registration {
     }
 }
 
-fn at_least_one(count: usize, what: &str) -> Result<usize> {
+pub(super) fn at_least_one(count: usize, what: &str) -> Result<usize> {
     if count > 0 { Ok(count) } else { Err(Error::invalid(format!("{what} 0; use 1 or more"))) }
 }
 
@@ -221,7 +231,7 @@ fn at_least_one(count: usize, what: &str) -> Result<usize> {
 #[diagnostic::on_unimplemented(
     message = "this is not a handler",
     note = "a handler is an `async fn(task, ..) -> Result<impl Serialize, impl Into<TaskError>>` whose first argument is a `Task` and whose others are `Data<T>` or `TaskContext`, three at most",
-    note = "a `fn` that blocks is added by `oncue::blocking(..)`, an actor by `oncue::actor(..)`",
+    note = "a `fn` that blocks is added by `oncue::blocking(..)`, one in a process of its own by `oncue::isolated(..)`, an actor by `oncue::actor(..)`",
     note = "errors that are no `std::error::Error + Send + Sync` (`String`, `Box<dyn Error>`, `anyhow::Error`) become a `TaskError` by `.map_err(TaskError::new)?`"
 )]
 pub trait IntoRoute<Args> {

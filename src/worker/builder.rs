@@ -21,6 +21,7 @@ use crate::seal::Sealer;
 use super::config::{Config, Lane};
 use super::health::Vitals;
 use super::place::Place;
+use super::prepare::prepare;
 use super::presence::Card;
 use super::shared::{LaneState, Shared};
 use super::slots::{Limits, Slots};
@@ -95,7 +96,8 @@ impl Builder {
         self
     }
 
-    /// Adds a handler: an `async fn`, or what [`blocking`](crate::blocking) and [`actor`](crate::actor) make.
+    /// Adds a handler: an `async fn`, or what [`blocking`](crate::blocking), [`actor`](crate::actor) and
+    /// `isolated` make.
     pub fn handle<Args>(mut self, handler: impl IntoRoute<Args>) -> Self {
         self.routes = self.routes.and_then(|mut routes| {
             routes.add(handler.into_route()?)?;
@@ -190,6 +192,7 @@ impl Builder {
         let broker = self.broker.clone();
         broker.check_keys(self.sealer.keyring().key_checks()).await?;
         let (shared, processors) = self.build()?;
+        prepare(&shared).await?;
         let (orders, order_inbox) = mpsc::unbounded_channel();
         let (life, life_seen) = watch::channel(Life::Running);
         let (end, ended) = watch::channel(None);

@@ -16,6 +16,7 @@ mod heartbeater;
 mod job;
 mod life;
 mod place;
+mod prepare;
 mod presence;
 mod processor;
 mod scheduler;

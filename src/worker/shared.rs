@@ -133,6 +133,9 @@ impl Shared {
             Event::Stopped { kind, why } => tracing::error!(%kind, why, "no longer served"),
             Event::Probing { kind } => tracing::info!(%kind, "probing"),
             Event::Recovered { kind } => tracing::info!(%kind, "recovered"),
+            Event::LimitsLacking { kind, lacks } => {
+                tracing::warn!(%kind, ?lacks, "this system cannot enforce all limits of a handler");
+            }
             other => tracing::trace!(event = ?other, "event"),
         }
         if let Some(listener) = &self.events {

@@ -122,6 +122,21 @@ fn a_worker_lives_beside_a_web_server() {
     }
 }
 
+#[cfg(all(feature = "isolate", target_os = "linux"))]
+#[test]
+fn isolated_handlers_cost_their_own_tasks() {
+    let told = run("isolated_handlers", &[], &home());
+    for line in [
+        "variables 0, /etc/shadow false, network false",
+        "signal(6): Archive(Exhausted)",
+        "cpu: Archive(Exhausted)",
+        "42 in process",
+        "completed 2, archived 2",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
+
 #[test]
 fn retries_tell_every_ending() {
     let told = run("retries", &[], &home());

@@ -19,6 +19,8 @@ mod drill;
 #[cfg(feature = "sqlite")]
 mod examples;
 mod fixture;
+#[cfg(all(feature = "sqlite", feature = "isolate", target_os = "linux"))]
+mod isolate;
 mod keys;
 mod lock;
 mod model;

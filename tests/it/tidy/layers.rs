@@ -24,6 +24,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("client", 5),
     ("event", 5),
     ("handler", 5),
+    ("isolate", 5),
     ("worker", 5),
     ("cli", 6),
     ("lib", 6),
@@ -42,6 +43,11 @@ const NEVER: &[(&str, &str)] = &[
     ("handler", "worker"),
     ("handler", "client"),
     ("worker", "client"),
+    // Processes know nothing of tasks' ends, actors or workers.
+    ("isolate", "client"),
+    ("isolate", "event"),
+    ("isolate", "handler"),
+    ("isolate", "worker"),
 ];
 
 /// Exceptions: `connect` makes the sealer; brokers carry sealed bytes, which they cannot open.
@@ -56,12 +62,16 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("comfy_table", &["cli", "main"]),
     ("indicatif", &["cli", "main"]),
+    ("landlock", &["isolate"]),
+    ("nix", &["isolate"]),
     ("percent_encoding", &["broker/redis"]),
     ("redis", &["broker/redis"]),
     // Random passwords, and digests of what is no secret.
     ("ring", &["broker/redis", "seal", "cli"]),
     ("rusqlite", &["broker/sqlite"]),
     ("rustls", &["broker/redis"]),
+    ("seccompiler", &["isolate"]),
+    ("toml", &["cli"]),
     ("tracing_subscriber", &["cli", "main"]),
 ];
 
@@ -254,6 +264,7 @@ fn an_upward_import_is_refused() {
         ("src/broker/mod.rs", "use self::sqlite::X;", "of broker/sqlite"),
         ("src/worker/mod.rs", "use crate::broker::sqlite::X;", "of broker/sqlite"),
         ("src/worker/turn.rs", "use super::super::client::X;", "of client"),
+        ("src/isolate/pool.rs", "use crate::handler::Runner;", "of handler"),
         ("src/cli/task.rs", "use oncue::broker::sqlite::X;", "inside of a broker"),
         ("src/attic.rs", "", "is in no room"),
         ("src/clock.rs", "use crate::attic::Box;", "is in no room"),

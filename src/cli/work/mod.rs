@@ -1,0 +1,124 @@
+//! `oncue work`: a worker whose handlers are programs, as a file says. And `oncue config`: what the file says.
+
+mod amount;
+mod file;
+mod keys;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use oncue::handler::program;
+use oncue::worker::Builder;
+use oncue::{Client, Lane, Result};
+use serde::Serialize;
+
+use super::output::Output;
+use super::target::Target;
+use file::Config;
+
+/// Run programs as handlers, as a file says
+///
+/// Each handler is a command: the payload comes on its standard input as JSON, its
+/// standard output is the result. Exit 0: done. 65: archived, no retry can help.
+/// Any other: failed, and retried. Needs Linux.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    #[command(flatten)]
+    file: Where,
+}
+
+/// What a configuration file says.
+#[derive(Subcommand)]
+pub(super) enum Settings {
+    /// Read the file, look for the programs and paths it names, and start nothing
+    Check(Where),
+    /// Print what the file says, with everything it leaves out
+    Show(Where),
+}
+
+#[derive(clap::Args)]
+pub(super) struct Where {
+    /// The file
+    #[arg(long = "config", value_name = "FILE", default_value = "oncue.toml")]
+    path: PathBuf,
+}
+
+pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<()> {
+    let config = Config::read(&args.file.path)?;
+    let url = target.named().or(config.broker.as_deref()).unwrap_or(target.url());
+    let client = oncue::connect(url).await?;
+    let worker = build(&client, &config)?.start().await?;
+    tracing::info!(
+        broker = url,
+        handlers = config.handler.len(),
+        "at work until SIGTERM or SIGINT"
+    );
+    let report = worker.run().await?;
+    output.print(&Report {
+        completed: report.completed,
+        retried: report.retried,
+        archived: report.archived,
+        released: report.released,
+    })
+}
+
+pub(super) fn settings(command: Settings, output: Output) -> Result<()> {
+    match command {
+        Settings::Check(file) => {
+            let config = Config::read(&file.path)?;
+            output.print(&Checked {
+                file: file.path.display().to_string(),
+                handlers: config.handler.keys().cloned().collect(),
+            })
+        }
+        Settings::Show(file) => output.print(&Config::read(&file.path)?),
+    }
+}
+
+fn build(client: &Client, config: &Config) -> Result<Builder> {
+    let mut worker = client.worker().lease(config.lease.0).shutdown_timeout(config.shutdown.0);
+    let queues = config.queues();
+    let weights = queues.iter().map(|(queue, weight)| (queue.as_str(), *weight));
+    worker = worker.lane(Lane::weighted(weights).concurrency(config.concurrency));
+    for (kind, handler) in &config.handler {
+        let mut registration = program(kind, handler.program()?).limits(handler.limits());
+        registration = registration.queue(&handler.queue);
+        if let Some(runs) = handler.concurrency {
+            registration = registration.concurrency(runs);
+        }
+        worker = worker.handle(registration);
+    }
+    Ok(worker)
+}
+
+#[derive(Serialize)]
+struct Report {
+    completed: u64,
+    retried: u64,
+    archived: u64,
+    released: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { completed, retried, archived, released } = self;
+        write!(
+            f,
+            "completed {completed}, retried {retried}, archived {archived}, released {released}"
+        )
+    }
+}
+
+#[derive(Serialize)]
+struct Checked {
+    file: String,
+    handlers: Vec<String>,
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is fine: {}", self.file, self.handlers.join(", "))
+    }
+}

@@ -1,0 +1,149 @@
+//! Any program as a handler: what its exit codes and its output mean for a task.
+
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, LocalBoxFuture};
+use serde::de::IgnoredAny;
+
+use crate::codec::Codec;
+use crate::error::Result;
+use crate::isolate::{Limits, Pool, Program};
+use crate::queue::{Kind, QueueName};
+use crate::restart::Policy;
+use crate::retry::RetryPolicy;
+
+use super::isolated::{Isolation, default_runs, detail, ended, keep};
+use super::{DataMap, Input, Registration, Route, Runner, RunnerFactory, Surroundings, TaskError};
+
+/// `EX_DATAERR`: no retry can help.
+const ARCHIVE: i32 = 65;
+
+/// A program as the handler of a kind, in the queue `default` unless told: see [`Program`]. It starts in a cage with
+/// [`Limits::default`] unless told by [`limits`](Registration::limits), a fresh process for each task.
+///
+/// [`child`](super::child) must be the first line of `main`: the cage is put on by this program.
+pub fn program(kind: &str, program: Program) -> Registration {
+    let isolation = Isolation { limits: Limits::default(), recycle: None, called: None };
+    let factory = Started { isolation, program, pool: OnceLock::new() };
+    let route = || {
+        Ok(Route {
+            kind: Kind::parse(kind)?,
+            queue: QueueName::parse("default")?,
+            policy: RetryPolicy::DEFAULT,
+            concurrency: Some(default_runs()),
+            replicas: None,
+            concurrent: 1,
+            supervision: Policy::DEFAULT,
+            factory: Box::new(factory),
+        })
+    };
+    Registration::new(route())
+}
+
+impl Registration {
+    /// The queue this kind is expected in, in place of the one its type names.
+    #[must_use]
+    pub fn queue(self, queue: &str) -> Self {
+        self.with(|route| {
+            route.queue = QueueName::parse(queue)?;
+            Ok(())
+        })
+    }
+
+    /// How long to wait before each retry, in place of what its type says.
+    #[must_use]
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        self.with(|route| {
+            route.policy = policy;
+            Ok(())
+        })
+    }
+}
+
+/// A program, as the runtime sees it.
+struct Started {
+    isolation: Isolation,
+    program: Program,
+    /// Set once the worker is about to start.
+    pool: OnceLock<Arc<Pool>>,
+}
+
+impl RunnerFactory for Started {
+    fn make(&self, _: &Surroundings) -> Rc<dyn Runner> {
+        Rc::new(Processes(self.pool.get().expect("prepared before the worker started").clone()))
+    }
+
+    fn check(&self, _: &DataMap) -> Result<()> {
+        Ok(())
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        kind: &'a Kind,
+        runs: usize,
+    ) -> Option<BoxFuture<'a, Result<Vec<String>>>> {
+        let (program, limits) = (self.program.clone(), self.isolation.limits.clone());
+        let started = Pool::of_program(kind.as_str(), program, limits, runs);
+        Some(started.map(|started| Ok(keep(&self.pool, started?))).boxed())
+    }
+
+    fn isolation(&mut self) -> Option<&mut Isolation> {
+        Some(&mut self.isolation)
+    }
+}
+
+/// Runs tasks in processes of a program.
+struct Processes(Arc<Pool>);
+
+impl Runner for Processes {
+    fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>> {
+        let pool = self.0.clone();
+        async move {
+            if input.codec != Codec::Json {
+                let message = "the payload is not JSON, and a program gets JSON; enqueue it with the codec Json";
+                return Err(TaskError::skip_retry(message).class("payload"));
+            }
+            match pool.feed(&input.body, Box::new(input.hold)).await {
+                Ok((0, printed, _)) => Ok(result(printed).filter(|_| input.keep)),
+                Ok((code, _, stderr)) => Err(failed(code, &stderr)),
+                Err(ending) => Err(ended(ending)),
+            }
+        }
+        .boxed_local()
+    }
+}
+
+/// What was printed as JSON: as it is if it is JSON, else as a string; nothing if there is nothing.
+fn result(printed: Vec<u8>) -> Option<Vec<u8>> {
+    let text = printed.trim_ascii();
+    if text.is_empty() {
+        None
+    } else if serde_json::from_slice::<IgnoredAny>(text).is_ok() {
+        Some(text.to_vec()).filter(|text| text != b"null")
+    } else {
+        serde_json::to_vec(&String::from_utf8_lossy(text)).ok()
+    }
+}
+
+fn failed(code: i32, stderr: &str) -> TaskError {
+    let message = detail(format!("the program exited with code {code}"), stderr);
+    let class = format!("exit({code})");
+    let error =
+        if code == ARCHIVE { TaskError::skip_retry(message) } else { TaskError::new(message) };
+    error.class(class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_becomes_a_result() {
+        let result = |text: &str| result(text.as_bytes().to_vec());
+        assert_eq!(result(" {\"a\": 1}\n"), Some(b"{\"a\": 1}".to_vec()));
+        assert_eq!(result("done\n"), Some(b"\"done\"".to_vec()));
+        assert_eq!((result(" \n"), result("null")), (None, None));
+    }
+}

@@ -1,0 +1,80 @@
+//! The cage: what a child puts on itself before it is told what to do. Nothing of it can be taken off again.
+//!
+//! It is put on by the child and not between fork and exec, which needs no unsafe code: everything here is kept by
+//! the exec that follows. What this system lacks is collected and told, never passed over.
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
+
+use super::limits::Limits;
+use super::order::Caged;
+use super::{paths, syscalls};
+
+/// Puts the cage on this process. `calls`: how many tasks it is to run; `program`: what it is to become.
+pub(super) fn put_on(limits: &Limits, calls: u32, program: Option<&str>) -> Caged {
+    let mut lacks = Vec::new();
+    let failed = enclose(limits, calls, program, &mut lacks).err();
+    Caged { lacks, failed }
+}
+
+fn enclose(
+    limits: &Limits,
+    calls: u32,
+    program: Option<&str>,
+    lacks: &mut Vec<String>,
+) -> Result<(), String> {
+    // First: whatever is executed from here on gains nothing, and the next two need no privilege for it.
+    set_no_new_privs(true).map_err(|error| format!("no_new_privs: {error}"))?;
+    set_limits(limits, calls, lacks)?;
+    // Root keeps its files and loses its powers; together with no_new_privs an exec does not bring them back.
+    let nothing = CapabilitySet::empty();
+    let none = CapabilitySets { effective: nothing, permitted: nothing, inheritable: nothing };
+    set_capabilities(None, none).map_err(|error| format!("capabilities: {error}"))?;
+    paths::restrict(limits, program, lacks)?;
+    syscalls::restrict(limits, lacks)
+}
+
+fn set_limits(limits: &Limits, calls: u32, lacks: &mut Vec<String>) -> Result<(), String> {
+    let set = |resource, soft: Option<u64>, hard: Option<u64>| {
+        setrlimit(resource, Rlimit { current: soft, maximum: hard })
+            .map_err(|error| format!("{resource:?} {soft:?}: {error}"))
+    };
+    let both = |resource, limit: u64| {
+        let limit = Some(limit).filter(|limit| *limit != u64::MAX);
+        set(resource, limit, limit)
+    };
+    both(Resource::Core, 0)?;
+    both(Resource::As, limits.memory)?;
+    both(Resource::Fsize, limits.file_size)?;
+    both(Resource::Nofile, limits.files)?;
+    if let Some(cpu) = limits.cpu_seconds() {
+        // The soft limit names itself by its signal; the hard one, a second later, is for who ignores that. Each
+        // task but the first may begin in the middle of a second, and takes the rest of it too.
+        let all = cpu.saturating_add(1).saturating_mul(u64::from(calls));
+        set(Resource::Cpu, Some(cpu), Some(all))?;
+    }
+    if limits.forks() {
+        if rustix::process::getuid().is_root() {
+            lacks.push("processes: root is spared by RLIMIT_NPROC".to_owned());
+        } else {
+            // The kernel counts all processes and threads of the user, not those of this child.
+            both(Resource::Nproc, threads_of_this_user() + u64::from(limits.processes))?;
+        }
+    }
+    Ok(())
+}
+
+/// How many threads the user of this process has.
+fn threads_of_this_user() -> u64 {
+    use std::os::linux::fs::MetadataExt;
+    let own = rustix::process::getuid().as_raw();
+    let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
+    let of_ours = entries.flatten().filter(|entry| {
+        let number = entry.file_name().to_string_lossy().bytes().all(|c| c.is_ascii_digit());
+        number && entry.metadata().is_ok_and(|meta| meta.st_uid() == own)
+    });
+    let threads = |entry: std::fs::DirEntry| {
+        std::fs::read_dir(entry.path().join("task")).map_or(0, |tasks| tasks.count() as u64)
+    };
+    of_ours.map(threads).sum()
+}

@@ -1,0 +1,88 @@
+//! What the program is asked on its command line.
+
+use std::time::Duration;
+
+use oncue::{Limits, Network};
+
+/// A deed and how it is caged.
+pub struct Ask {
+    pub deed: String,
+    pub word: String,
+    pub limits: Limits,
+    pub recycle: u32,
+    pub runs: usize,
+    pub times: u64,
+    /// ms a run may take; 0: any.
+    pub timeout: u64,
+    /// ms a shutdown waits for runs.
+    pub patience: u64,
+    /// Shuts down while the deed runs.
+    pub leave: bool,
+    pub inplace: bool,
+    /// How many children of its own the program may have at its end.
+    pub leftovers: usize,
+    /// Left open, and in the environment, for children to find.
+    pub secret: Option<String>,
+}
+
+impl Ask {
+    pub fn read() -> Self {
+        let mut words = std::env::args().skip(1);
+        let mut ask = Self {
+            deed: words.next().unwrap_or_default(),
+            word: String::new(),
+            limits: Limits { cpu: Some(Duration::from_secs(20)), ..Limits::default() },
+            recycle: 1,
+            runs: 2,
+            times: 1,
+            timeout: 0,
+            patience: 25_000,
+            leave: false,
+            inplace: false,
+            leftovers: 0,
+            secret: None,
+        };
+        for word in words {
+            ask.set(&word);
+        }
+        ask
+    }
+
+    fn set(&mut self, word: &str) {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        let number = || value.parse::<u64>().unwrap_or_else(|_| panic!("{word}: no number"));
+        let ms = || Some(Duration::from_millis(number()));
+        let limits = &mut self.limits;
+        match name {
+            "word" => self.word = value.to_owned(),
+            "cpu" => limits.cpu = ms(),
+            "wall" => limits.wall = ms(),
+            "memory" => limits.memory = number(),
+            "files" => limits.files = number(),
+            "file_size" => limits.file_size = number(),
+            "processes" => limits.processes = u32::try_from(number()).expect("fits"),
+            "network" if value == "all" => limits.network = Network::All,
+            "network" => limits.network = Network::Unix,
+            "read" => limits.read.push(value.into()),
+            "write" => limits.write.push(value.into()),
+            "required" => limits.required = true,
+            "recycle" => self.recycle = u32::try_from(number()).expect("fits"),
+            "runs" => self.runs = usize::try_from(number()).expect("fits"),
+            "times" => self.times = number(),
+            "timeout" => self.timeout = number(),
+            "patience" => self.patience = number(),
+            "leave" => self.leave = true,
+            "inplace" => self.inplace = true,
+            "leftovers" => self.leftovers = usize::try_from(number()).expect("fits"),
+            "secret" => self.secret = Some(value.to_owned()),
+            _ => panic!("{word}: no such option"),
+        }
+    }
+}
+
+/// Opens a file as careless programs do: whatever is started inherits it.
+pub fn leak(path: &str) {
+    let file = std::fs::File::open(path).expect("the secret");
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).expect("a flag");
+    std::mem::forget(file);
+}

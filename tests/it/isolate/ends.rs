@@ -1,0 +1,116 @@
+//! How a child ends, and what its task is told: the class, within the limit and a second.
+
+use std::time::Duration;
+
+use super::stage::{Told, refused, run};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[track_caller]
+fn class(words: &[&str]) -> String {
+    run(words).class().to_owned()
+}
+
+#[track_caller]
+fn within(told: &Told, limit: Duration) {
+    // From the end of the limit it is a matter of milliseconds; a second is for a machine that is busy.
+    assert!(told.ran() <= limit + SECOND, "{told:?}");
+}
+
+#[test]
+fn what_a_handler_says_is_said_as_if_it_ran_here() {
+    let told = run(&["fine", "word=hello", "times=3"]);
+    assert_eq!(told.result(), "hello 1");
+    let told = run(&["fail"]);
+    assert_eq!((told.class(), told.message()), ("mine", "on purpose"));
+    assert_eq!(told.0["tasks"][0]["decision"], "Archive(SkipRetry)");
+    assert_eq!(run(&["snooze"]).0["tasks"][0]["decision"], "Snooze(3600s)");
+    let told = run(&["panic"]);
+    assert!(told.class() == "panic" && told.message().starts_with("in a child\n"), "{told:?}");
+}
+
+#[test]
+fn an_endless_loop_ends_by_its_processor_time() {
+    let told = run(&["loop", "cpu=1000"]);
+    assert!(told.class() == "cpu" && told.message().contains("1 s of processor time"), "{told:?}");
+    within(&told, SECOND);
+    // Who does not hear the first signal hears the second.
+    let told = run(&["deaf", "cpu=1000"]);
+    assert_eq!(told.class(), "cpu");
+    within(&told, 2 * SECOND);
+}
+
+#[test]
+fn a_sleep_ends_by_the_wall_and_by_the_timeout_and_not_by_processor_time() {
+    let limit = Duration::from_millis(300);
+    for (words, class) in [
+        (["sleep", "wall=300", "cpu=1000"], "wall"),
+        (["sleep", "timeout=300", "cpu=1000"], "timeout"),
+        (["loop", "wall=300", "cpu=9000"], "wall"),
+    ] {
+        let told = run(&words);
+        assert_eq!(told.class(), class);
+        within(&told, limit);
+    }
+}
+
+#[test]
+fn ends_by_signals_and_codes_are_told_apart() {
+    for (deed, expected, hint) in [
+        ("abort", "signal(6)", "signal 6"),
+        ("overflow", "signal(6)", "stack overflowed"),
+        ("exit", "exit(3)", "code 3"),
+    ] {
+        let told = run(&[deed]);
+        assert_eq!(told.class(), expected, "{told:?}");
+        assert!(told.message().contains(hint), "{told:?}");
+    }
+}
+
+#[test]
+fn memory_is_limited_and_the_message_hints_at_it() {
+    let told = run(&["allocate", "word=4294967296"]);
+    assert_eq!(told.class(), "signal(6)");
+    assert!(told.message().contains("bytes of memory"), "{told:?}");
+    let free = format!("memory={}", u64::MAX);
+    assert_eq!(run(&["allocate", "word=4294967296", &free]).result(), "4294967296 bytes");
+}
+
+#[test]
+fn prints_are_no_answers_and_are_kept_with_a_failure() {
+    assert_eq!(run(&["print"]).result(), "printed");
+    let told = run(&["print_and_fail"]);
+    assert!(told.message().starts_with("told\n"), "{told:?}");
+    assert!(told.message().contains("said on standard output\nsaid on standard error"), "{told:?}");
+    // The control: what is written into the pipe of the answers itself is taken for one, and is none.
+    assert_eq!(class(&["forge"]), "protocol");
+}
+
+#[test]
+fn a_result_over_the_limit_fails_its_task_alone() {
+    let told = run(&["huge", "times=2"]);
+    assert!(told.class() == "handler" && told.message().contains("over the limit"), "{told:?}");
+}
+
+#[test]
+fn a_child_runs_as_many_tasks_as_it_may() {
+    let results = |told: Told| {
+        let tasks = told.0["tasks"].as_array().expect("tasks").clone();
+        tasks.iter().map(|task| task["result"].as_str().expect("a result").to_owned()).collect()
+    };
+    let told: Vec<_> = results(run(&["remember", "recycle=3", "times=5", "runs=1"]));
+    assert_eq!(told, ["1", "2", "3", "1", "2"]);
+    let told: Vec<_> = results(run(&["remember", "times=3", "runs=1"]));
+    assert_eq!(told, ["1", "1", "1"]);
+    // Each task has the whole of its processor time, and what one used up the next does not lack.
+    let told = run(&["loop", "cpu=1000", "recycle=3", "times=2", "runs=1"]);
+    assert_eq!((told.class(), told.0["tasks"][1]["class"].as_str()), ("cpu", Some("cpu")));
+}
+
+#[test]
+fn limits_that_can_be_none_are_refused_at_the_start() {
+    let told = refused(&["fine", "memory=1000"]);
+    assert!(told.contains("no process starts with less"), "{told}");
+    let told = refused(&["fine", "write=/no/such/place"]);
+    assert!(told.contains("does not exist"), "{told}");
+}
