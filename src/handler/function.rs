@@ -176,6 +176,10 @@ impl<F, Args> Blocking<F, Args> {
 }
 
 impl<F: BlockingFn<Args>, Args: 'static> RunnerFactory for Blocking<F, Args> {
+    fn takes_a_thread(&self) -> bool {
+        true
+    }
+
     fn make(&self, surroundings: &Surroundings) -> Rc<dyn Runner> {
         let surroundings = Some(surroundings.clone());
         Rc::new(Self { function: self.function.clone(), surroundings, args: PhantomData })

@@ -95,6 +95,10 @@ pub(crate) trait RunnerFactory: Send + Sync {
     fn make(&self, surroundings: &Surroundings) -> Rc<dyn Runner>;
     /// Fails if something a handler asks for is missing.
     fn check(&self, data: &DataMap) -> Result<()>;
+    /// Whether each run takes a thread of the bounded pool.
+    fn takes_a_thread(&self) -> bool {
+        false
+    }
     /// What is to be done before the worker starts, if anything, at most so many runs at once; answers what this
     /// system cannot enforce.
     fn prepare<'a>(&'a self, _: &'a Kind, _: usize) -> Option<BoxFuture<'a, Result<Vec<String>>>> {
@@ -154,7 +158,8 @@ impl Registration {
         self
     }
 
-    /// Runs of this kind at once in the worker, 1 or more; without: as many as its lane has slots.
+    /// Runs of this kind at once in the worker, 1 or more; without: as many as its lane has slots. Of a
+    /// blocking handler never more than the worker has threads for them.
     #[must_use]
     pub fn concurrency(self, runs: usize) -> Self {
         self.with(|route| {

@@ -273,10 +273,9 @@ impl Builder {
         }
         let limits = routes.iter().filter_map(|route| {
             let replicas = route.replicas.map(|replicas| replicas.saturating_mul(route.concurrent));
-            let limit = match (route.concurrency, replicas) {
-                (Some(runs), Some(replicas)) => Some(runs.min(replicas)),
-                (one, other) => one.or(other),
-            };
+            // A task that is claimed and waits for a thread would count as crashed when the worker is killed.
+            let threads = route.factory.takes_a_thread().then_some(config.blocking);
+            let limit = [route.concurrency, replicas, threads].into_iter().flatten().min();
             Some((route.kind.hash(), limit?))
         });
         let limits = Limits::new(limits);
@@ -314,6 +313,7 @@ impl Builder {
             sealer: self.sealer,
             lanes: lanes.collect::<Result<_>>()?,
             alone: Slots::new(1, limits.clone()),
+            company: Arc::default(),
             places,
             vitals: Vitals::new(wards.clone(), stuck_max),
             wards,

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use futures::FutureExt;
@@ -16,6 +16,8 @@ use crate::broker::{Ask, CLAIMS_MAX, Claim, Lane, Wake};
 use crate::clock::boottime;
 use crate::event::Event;
 use crate::queue::{KindHash, QueueName};
+
+use tokio::sync::OwnedRwLockWriteGuard;
 
 use super::backoff::Backoff;
 use super::config::{IDLE_POLL, POLL, SESSION_IDLE, jittered};
@@ -69,7 +71,12 @@ async fn claim_shared(shared: Arc<Shared>, lane: usize) {
         shared.fail_point("fetcher");
         // Marked before the claim: what comes after it is not missed.
         let mark = shared.broker.wait(Wake::Ready, None).await.ok();
-        match desk.round(&lane.order(), lane.strict).await {
+        let round = {
+            // Nothing is claimed while a task runs alone.
+            let _company = shared.company.read().await;
+            desk.round(&lane.order(), lane.strict).await
+        };
+        match round {
             Round::More => {}
             Round::Full => lane.slots.freed().await,
             Round::Failed => desk.backoff.rest(&shared, Wake::Ready, mark).await,
@@ -77,6 +84,9 @@ async fn claim_shared(shared: Arc<Shared>, lane: usize) {
         }
     }
 }
+
+/// For how long tasks run alone, one after the other, before the others have their turn.
+const ALONE_TURN: Duration = Duration::from_secs(1);
 
 /// The claims of tasks that must run alone: one at a time, asked for once a second at most.
 async fn claim_alone(shared: Arc<Shared>) {
@@ -88,10 +98,21 @@ async fn claim_alone(shared: Arc<Shared>) {
         // Another queue is first the next time: there is but one slot.
         queues.rotate_left(1);
         match round {
-            Round::More => {}
-            Round::Full => shared.alone.freed().await,
-            Round::Failed => desk.backoff.rest(&shared, Wake::Ready, mark).await,
+            Round::More | Round::Full if desk.seclusion.is_some() => {
+                shared.alone.freed().await;
+                if desk.seclusion.as_ref().is_some_and(|(_, since)| since.elapsed() > ALONE_TURN) {
+                    desk.seclusion = None;
+                    tokio::time::sleep(jittered(POLL)).await;
+                }
+            }
+            // It took too long for the others to end.
+            Round::More | Round::Full => tokio::time::sleep(jittered(POLL)).await,
+            Round::Failed => {
+                desk.seclusion = None;
+                desk.backoff.rest(&shared, Wake::Ready, mark).await;
+            }
             Round::Dry { limited } => {
+                desk.seclusion = None;
                 // Whatever becomes pending wakes, and next to none of it is for this lane.
                 tokio::time::sleep(jittered(POLL)).await;
                 desk.idle(limited, mark).await;
@@ -107,6 +128,8 @@ struct Desk {
     slots: Arc<Slots>,
     turns: HashMap<QueueName, (Arc<Turn>, Instant)>,
     backoff: Backoff,
+    /// Keeps all others from being claimed, and since when.
+    seclusion: Option<(OwnedRwLockWriteGuard<()>, Instant)>,
 }
 
 /// What came of one claim.
@@ -118,7 +141,14 @@ struct Claimed {
 
 impl Desk {
     fn new(shared: Arc<Shared>, lane: Lane, slots: Arc<Slots>) -> Self {
-        Self { shared, lane, slots, turns: HashMap::new(), backoff: Backoff::new() }
+        Self {
+            shared,
+            lane,
+            slots,
+            turns: HashMap::new(),
+            backoff: Backoff::new(),
+            seclusion: None,
+        }
     }
 
     /// Room for the kinds that are served and whose Processors are up; a replica takes so many tasks at a time.
@@ -225,7 +255,11 @@ impl Desk {
                         *used = Instant::now();
                     }
                     drop(room);
-                    self.route(&turn, claims);
+                    if self.lane == Lane::Shared || self.seclude().await {
+                        self.route(&turn, claims);
+                    } else {
+                        self.part(&turn, claims);
+                    }
                 }
                 Some(Claimed { count, limited })
             }
@@ -238,6 +272,35 @@ impl Desk {
                     self.shared.tell(Event::BrokerFailed { verb: "dequeue", error });
                 }
                 None
+            }
+        }
+    }
+
+    /// Waits until nothing else is in our hands, and keeps it so; false if that takes longer than a lease.
+    async fn seclude(&mut self) -> bool {
+        let (shared, before) = (self.shared.clone(), self.seclusion.take());
+        let alone = async {
+            let seclusion = match before {
+                Some(seclusion) => seclusion,
+                None => (shared.company.clone().write_owned().await, Instant::now()),
+            };
+            shared.drained().await;
+            seclusion
+        };
+        tokio::select! {
+            alone = tokio::time::timeout(shared.config.lease, alone) => self.seclusion = alone.ok(),
+            () = shared.quiet.cancelled() => {}
+        }
+        self.seclusion.is_some()
+    }
+
+    /// Tasks that cannot run alone here go back to run beside others: a crash there is not held against them alone.
+    fn part(&self, turn: &Arc<Turn>, claims: Vec<Claim>) {
+        for claim in claims {
+            let slot = Arc::new(self.slots.take(claim.ticket.kind, Arc::default()));
+            let in_hand = InHand::new(&claim, NO_THREAD, &slot);
+            for held in turn.hold(std::iter::once(in_hand)) {
+                Job::new(claim.clone(), held, None, turn.clone(), slot.clone()).part();
             }
         }
     }

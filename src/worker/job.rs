@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::broker::{Claim, Lane, Order, Settlement};
 use crate::outcome::Decision;
 use crate::queue::{Kind, QueueName};
+use crate::task::Trail;
 
 use super::settle::Finished;
 use super::slots::Slot;
@@ -79,6 +80,14 @@ impl Job {
         ran: Duration,
     ) {
         self.end(settlement, decision, Some((kind, class, ran)));
+    }
+
+    /// Its task cannot run alone here: it goes back to run beside others, at no cost.
+    pub(crate) fn part(mut self) {
+        let trail = Some(Trail { alone: false, ..self.claim.trail.clone() });
+        let order = Order::Release { lane: Lane::Shared };
+        let settlement = Settlement { trail, ..Settlement::new(self.claim.ticket, order) };
+        self.end(settlement, Decision::Release { alone: false }, None);
     }
 
     fn end(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Wake};
@@ -79,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) lanes: Vec<LaneState>,
     /// The one slot for tasks that must run alone.
     pub(crate) alone: Arc<Slots>,
+    /// Whoever claims for others holds it shared, whoever runs alone holds it alone.
+    pub(crate) company: Arc<RwLock<()>>,
     pub(crate) places: HashMap<KindHash, Vec<Arc<Place>>>,
     /// How each kind stands.
     pub(crate) wards: HashMap<KindHash, Arc<Ward>>,

@@ -1,5 +1,6 @@
 //! The runtime on the embedded broker: real actors, real time, and events to wait for.
 
+mod alone;
 mod claims;
 pub mod company;
 mod deaths;

@@ -1,0 +1,97 @@
+//! A task that took workers down runs alone: nothing else is in the hands of its worker meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oncue::broker::{Ask, Lane, Order, Session, Settlement};
+use oncue::clock::{Clock, SystemClock};
+use oncue::event::Event;
+use oncue::queue::{KindHash, QueueName};
+use oncue::state::State;
+use oncue::task::Trail;
+use oncue::{Client, Data, Handle, TaskResult};
+use tokio::sync::Semaphore;
+
+use super::company::*;
+
+/// Where runs wait to be let go: one gate a number.
+struct Gates([Semaphore; 3]);
+
+async fn wait(task: Number, gates: Data<Arc<Gates>>) -> TaskResult {
+    let gate = &gates.0[task.0 as usize];
+    gate.acquire().await.expect("never closed").forget();
+    Ok(())
+}
+
+/// A task that was in two crashes, and is to run alone.
+fn crashed(client: &Client, number: u64) -> Handle {
+    let task = oncue::block_on(client.enqueue(Number(number))).expect("enqueued");
+    let session = Session::fresh(QueueName::parse("default").expect("a name"));
+    let ask = Ask {
+        session: session.clone(),
+        lease: Duration::from_secs(60),
+        max: 1,
+        lane: Lane::Shared,
+        accept: vec![(KindHash::of("number"), 1)],
+    };
+    let claims = oncue::block_on(client.broker().dequeue(ask)).expect("claimed");
+    let crashes = vec![SystemClock.now(); 2];
+    let mut trail = Trail::default();
+    (trail.crashes, trail.alone) = (crashes, true);
+    let trail = Some(trail);
+    let order = Order::Release { lane: Lane::Alone };
+    let release = Settlement { trail, ..Settlement::new(claims[0].ticket, order) };
+    oncue::block_on(client.broker().settle(session, vec![release])).expect("released");
+    task
+}
+
+fn state(company: &Company, task: &Handle) -> State {
+    show(&company.client, task).expect("there").state
+}
+
+#[test]
+fn nothing_runs_beside_a_task_that_runs_alone() {
+    let client = client();
+    let suspect = crashed(&client, 1);
+    let gates = Arc::new(Gates([0, 0, 0].map(Semaphore::new)));
+    let neighbour = oncue::block_on(client.enqueue(Number(0))).expect("enqueued");
+    let company = Company::start(client, |worker| worker.handle(wait).data(gates.clone()));
+    company.started(&neighbour);
+    // Claimed, and not begun while its neighbour runs.
+    while state(&company, &suspect) != State::Active {
+        std::thread::yield_now();
+    }
+    let late = company.put(Number(2));
+    gates.0[0].add_permits(1);
+    let first = company.until(|event| match event {
+        Event::Started { id, .. } => Some(*id),
+        _ => None,
+    });
+    assert_eq!(first, suspect.id(), "it has its turn before what came later");
+    assert_eq!(state(&company, &late), State::Pending);
+    gates.0[2].add_permits(1);
+    gates.0[1].add_permits(1);
+    company.settled(&late);
+    company.end();
+}
+
+#[test]
+fn a_task_that_cannot_run_alone_soon_runs_beside_others_and_is_not_held_to_have_been_alone() {
+    let client = client();
+    let suspect = crashed(&client, 1);
+    let neighbour = oncue::block_on(client.enqueue(Number(0))).expect("enqueued");
+    let gates = Arc::new(Gates([0, 0, 0].map(Semaphore::new)));
+    let company = Company::start(client, |worker| {
+        worker
+            .handle(wait)
+            .data(gates)
+            .lease(Duration::from_millis(600))
+            .shutdown_timeout(Duration::ZERO)
+    });
+    company.started(&neighbour);
+    company.started(&suspect);
+    let view = show(&company.client, &suspect).expect("there");
+    assert_eq!((view.trail.alone, view.trail.crashes.len()), (false, 2));
+    assert_eq!(state(&company, &neighbour), State::Active);
+    company.end();
+}
