@@ -113,11 +113,12 @@ pub fn decide(
     if !matches!(outcome, Outcome::KeyMissing) {
         trail.blocked = None;
     }
+    let was_alone = std::mem::take(&mut trail.alone);
     match outcome {
         Outcome::Completed => Decision::Complete(limits.retention),
         Outcome::Revoked => Decision::Drop,
         Outcome::Snoozed(wait) => Decision::Snooze(*wait),
-        Outcome::Interrupted => Decision::Release { alone: trail.alone },
+        Outcome::Interrupted => Decision::Release { alone: runs_alone(trail) },
         Outcome::Unopenable => Decision::Archive(Reason::Unopenable),
         Outcome::UnknownKind => Decision::Archive(Reason::UnknownKind),
         Outcome::Expired => Decision::Archive(Reason::Expired),
@@ -133,13 +134,12 @@ pub fn decide(
         Outcome::Lost => {
             trail.crashes.retain(|crash| now.since(*crash) < CRASH_WINDOW);
             trail.crashes.push(now);
-            if trail.crashes.len() >= CRASHES_MAX && trail.alone {
+            if trail.crashes.len() >= CRASHES_MAX && was_alone {
                 return Decision::Archive(Reason::Poisoned);
             }
             let surplus = trail.crashes.len().saturating_sub(CRASHES_MAX);
             trail.crashes.drain(..surplus);
-            trail.alone = trail.crashes.len() >= CRASHES_ALONE;
-            Decision::Release { alone: trail.alone }
+            Decision::Release { alone: runs_alone(trail) }
         }
         Outcome::Failed { class, retry } => {
             trail.attempts = trail.attempts.saturating_add(1);
@@ -158,6 +158,11 @@ pub fn decide(
             }
         }
     }
+}
+
+/// Whether a task is to run alone, after what happened to it.
+pub(crate) fn runs_alone(trail: &Trail) -> bool {
+    trail.crashes.len() >= CRASHES_ALONE
 }
 
 #[cfg(test)]
@@ -245,6 +250,10 @@ mod tests {
         let interrupted =
             expect(Outcome::Interrupted, second.clone(), Decision::Release { alone: true });
         assert_eq!(interrupted, second);
+        // Lost while it waited to be alone: that says nothing against it.
+        let company = expect(Outcome::Lost, second.clone(), Decision::Release { alone: true });
+        assert_eq!((company.alone, company.crashes.len()), (false, 3));
+        let second = Trail { alone: true, ..second };
         let third = expect(Outcome::Lost, second, Decision::Archive(Reason::Poisoned));
         assert_eq!((third.attempts, third.crashes.len()), (0, 3));
     }

@@ -36,7 +36,8 @@ pub struct Trail {
     pub attempts: u32,
     /// When a run took its worker down, oldest first; those older than 72 h are forgotten.
     pub crashes: Vec<Timestamp>,
-    /// Whether the run now ahead, or under way, is one that runs alone.
+    /// Whether a run is about to begin, or under way, with nothing else in the hands of its worker. Written by that
+    /// worker: one that only waits for company to end is not alone.
     pub alone: bool,
     /// Since when no worker had the key for it.
     pub blocked: Option<Timestamp>,

@@ -255,10 +255,9 @@ impl Desk {
                         *used = Instant::now();
                     }
                     drop(room);
-                    if self.lane == Lane::Shared || self.seclude().await {
-                        self.route(&turn, claims);
-                    } else {
-                        self.part(&turn, claims);
+                    match self.lane {
+                        Lane::Shared => self.route(&turn, claims),
+                        Lane::Alone => self.take_up_alone(&turn, claims).await,
                     }
                 }
                 Some(Claimed { count, limited })
@@ -294,13 +293,27 @@ impl Desk {
         self.seclusion.is_some()
     }
 
-    /// Tasks that cannot run alone here go back to run beside others: a crash there is not held against them alone.
-    fn part(&self, turn: &Arc<Turn>, claims: Vec<Claim>) {
+    /// A task that must run alone is claimed twice. First it waits here until its company is gone, with a trail that
+    /// says that it is not alone, for all this may crash; then it goes back with one that says it is, and begins at
+    /// once when it comes again. If its company stays it goes back to run beside others.
+    async fn take_up_alone(&mut self, turn: &Arc<Turn>, claims: Vec<Claim>) {
+        let says_alone = claims.iter().all(|claim| claim.trail.alone);
+        match (self.seclusion.is_some(), says_alone) {
+            (true, true) => self.route(turn, claims),
+            // Of another worker, which was about to begin it.
+            (false, true) => self.put_back(turn, claims, Lane::Alone, false),
+            (_, false) if self.seclude().await => self.put_back(turn, claims, Lane::Alone, true),
+            (_, false) => self.put_back(turn, claims, Lane::Shared, false),
+        }
+    }
+
+    fn put_back(&self, turn: &Arc<Turn>, claims: Vec<Claim>, lane: Lane, alone: bool) {
         for claim in claims {
             let slot = Arc::new(self.slots.take(claim.ticket.kind, Arc::default()));
             let in_hand = InHand::new(&claim, NO_THREAD, &slot);
             for held in turn.hold(std::iter::once(in_hand)) {
-                Job::new(claim.clone(), held, None, turn.clone(), slot.clone()).part();
+                Job::new(claim.clone(), held, None, turn.clone(), slot.clone())
+                    .put_back(lane, alone);
             }
         }
     }

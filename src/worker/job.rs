@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::{Claim, Lane, Order, Settlement};
-use crate::outcome::Decision;
+use crate::outcome::{Decision, runs_alone};
 use crate::queue::{Kind, QueueName};
 use crate::task::Trail;
 
@@ -82,12 +82,12 @@ impl Job {
         self.end(settlement, decision, Some((kind, class, ran)));
     }
 
-    /// Its task cannot run alone here: it goes back to run beside others, at no cost.
-    pub(crate) fn part(mut self) {
-        let trail = Some(Trail { alone: false, ..self.claim.trail.clone() });
-        let order = Order::Release { lane: Lane::Shared };
+    /// Its task goes back unbegun, at no cost: to a lane, and with a word on whether its next run is alone.
+    pub(crate) fn put_back(mut self, lane: Lane, alone: bool) {
+        let trail = Some(Trail { alone, ..self.claim.trail.clone() });
+        let order = Order::Release { lane };
         let settlement = Settlement { trail, ..Settlement::new(self.claim.ticket, order) };
-        self.end(settlement, Decision::Release { alone: false }, None);
+        self.end(settlement, Decision::Release { alone: lane == Lane::Alone }, None);
     }
 
     fn end(
@@ -112,7 +112,7 @@ impl Drop for Job {
         if self.slot.is_none() {
             return;
         }
-        let alone = self.claim.trail.alone;
+        let alone = runs_alone(&self.claim.trail);
         let lane = if alone { Lane::Alone } else { Lane::Shared };
         let release = Settlement::new(self.claim.ticket, Order::Release { lane });
         self.end(release, Decision::Release { alone }, None);

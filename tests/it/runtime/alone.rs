@@ -37,7 +37,7 @@ fn crashed(client: &Client, number: u64) -> Handle {
     let claims = oncue::block_on(client.broker().dequeue(ask)).expect("claimed");
     let crashes = vec![SystemClock.now(); 2];
     let mut trail = Trail::default();
-    (trail.crashes, trail.alone) = (crashes, true);
+    trail.crashes = crashes;
     let trail = Some(trail);
     let order = Order::Release { lane: Lane::Alone };
     let release = Settlement { trail, ..Settlement::new(claims[0].ticket, order) };

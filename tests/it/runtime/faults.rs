@@ -278,11 +278,24 @@ fn a_pill_that_crashed_twice_runs_alone_and_is_archived_the_third_time() {
         (Lane::Shared, Decision::Release { alone: true }),
         (Lane::Alone, Decision::Archive(oncue::state::Reason::Poisoned)),
     ] {
-        let session = Session::fresh(task.queue().clone());
-        let lease = Duration::from_millis(1);
-        let ask = Ask { session, lease, max: 1, lane, accept: vec![(kind, 1)] };
-        let claims = oncue::block_on(client.broker().dequeue(ask)).expect("claims");
-        assert_eq!(claims.len(), 1, "{lane:?}");
+        let claim = |lease| {
+            let session = Session::fresh(task.queue().clone());
+            let ask =
+                Ask { session: session.clone(), lease, max: 1, lane, accept: vec![(kind, 1)] };
+            let claims = oncue::block_on(client.broker().dequeue(ask)).expect("claims");
+            assert_eq!(claims.len(), 1, "{lane:?}");
+            (session, claims)
+        };
+        if lane == Lane::Alone {
+            // Its worker says so once its company is gone.
+            let (session, claims) = claim(PATIENCE);
+            let mut trail = claims[0].trail.clone();
+            trail.alone = true;
+            let release = Settlement::new(claims[0].ticket, Order::Release { lane });
+            let release = Settlement { trail: Some(trail), ..release };
+            oncue::block_on(client.broker().settle(session, vec![release])).expect("released");
+        }
+        claim(Duration::from_millis(1));
         let decision = janitor.until(|event| match event {
             Event::Reclaimed { decision, .. } => Some(*decision),
             _ => None,
