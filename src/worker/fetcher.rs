@@ -208,7 +208,7 @@ impl Desk {
             if !room.accept.is_empty() {
                 let asked = room.free;
                 match self.claim(queue, room).await {
-                    None if strict => return Round::Failed,
+                    // What cannot be asked holds up nobody, in a strict lane neither.
                     None => failed = true,
                     Some(claimed) if strict && claimed.count > 0 => return Round::More,
                     Some(claimed) => {

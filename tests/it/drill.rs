@@ -27,8 +27,7 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-/// Fails unless the drill found nothing it must not find. Archived for its company is what may happen to a task
-/// today: what runs alone runs beside the shared lane of its worker.
+/// Fails unless the drill found nothing it must not find.
 #[track_caller]
 fn is_sound(output: &Output, tasks: u64) -> Value {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -44,13 +43,12 @@ fn is_sound(output: &Output, tasks: u64) -> Value {
     assert!(number("kills") > 0 && number("restarts") >= number("kills"), "{told}");
     assert!(number("poisons") > 0, "{told}");
     assert_eq!(number("poisoned"), number("poisons"), "{told}");
-    assert_eq!(number("faults_found"), number("archived_for_company"), "{told}");
+    assert_eq!((number("faults_found"), number("archived_for_company")), (0, 0), "{told}");
     for field in ["duplicates", "quarantines", "stuck_arbiters", "late_settles_refused", "seed"] {
         number(field);
     }
     assert!(told["other_p99_ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{told}");
-    let expected = if number("faults_found") == 0 { 0 } else { 1 };
-    assert_eq!(output.status.code(), Some(expected), "{told}");
+    assert_eq!(output.status.code(), Some(0), "{told}");
     told
 }
 

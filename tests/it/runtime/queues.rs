@@ -3,12 +3,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::ready;
 use oncue::event::Event;
 use oncue::outcome::Decision;
 use oncue::state::{Reason, State};
-use oncue::{Data, Lane, Task, TaskResult};
+use oncue::{Data, Error, Lane, Task, TaskResult};
 
 use super::company::*;
+use super::proxy::Proxy;
 
 type Order = Data<Arc<Mutex<Vec<u64>>>>;
 
@@ -86,4 +89,19 @@ fn tasks_nobody_handles_do_not_slow_others_and_are_archived_after_their_grace() 
         (left == 0).then_some(())
     });
     assert_eq!(count(&impatient.client, "default", State::Archived), 10_000);
+}
+
+#[test]
+fn a_queue_that_cannot_be_asked_holds_up_nobody_in_a_strict_lane() {
+    let mut proxy = Proxy::of(broker());
+    proxy.dequeue = Box::new(|inner, ask| match ask.session.queue.as_str() {
+        "high" => ready(Err(Error::unreachable("away"))).boxed(),
+        _ => inner.dequeue(ask),
+    });
+    let company = Company::start(client_of(Arc::new(proxy)), |worker| {
+        worker.handle(|_: Number| async { TaskResult::Ok(()) }).lane(Lane::strict(["high", "low"]))
+    });
+    let task = company.put(Number(0).draft().queue("low"));
+    company.settled(&task);
+    company.end();
 }
