@@ -39,6 +39,7 @@ impl Marks {
     }
 
     /// Something happened, nobody here knows what.
+    #[cfg(feature = "redis")]
     pub(crate) fn bump_all(&self) {
         self.bump([true; 4]);
     }

@@ -85,6 +85,10 @@ async fn claim_shared(shared: Arc<Shared>, lane: usize) {
     }
 }
 
+/// How long nothing is claimed while a task that must run alone waits for the others to end; never more than a lease.
+const ALONE_PATIENCE: Duration = Duration::from_secs(5);
+/// For how long a worker whose runs did not end in that time is not asked to wait again.
+const BUSY: Duration = Duration::from_secs(60);
 /// For how long tasks run alone, one after the other, before the others have their turn.
 const ALONE_TURN: Duration = Duration::from_secs(1);
 
@@ -130,6 +134,8 @@ struct Desk {
     backoff: Backoff,
     /// Keeps all others from being claimed, and since when.
     seclusion: Option<(OwnedRwLockWriteGuard<()>, Instant)>,
+    /// When it was last found that runs here are too long to wait for.
+    busy: Option<Instant>,
 }
 
 /// What came of one claim.
@@ -148,6 +154,7 @@ impl Desk {
             turns: HashMap::new(),
             backoff: Backoff::new(),
             seclusion: None,
+            busy: None,
         }
     }
 
@@ -275,9 +282,13 @@ impl Desk {
         }
     }
 
-    /// Waits until nothing else is in our hands, and keeps it so; false if that takes longer than a lease.
+    /// Waits until nothing else is in our hands, and keeps it so; false if that takes too long, or did lately.
     async fn seclude(&mut self) -> bool {
+        if self.busy.is_some_and(|since| since.elapsed() < BUSY) {
+            return false;
+        }
         let (shared, before) = (self.shared.clone(), self.seclusion.take());
+        let patience = ALONE_PATIENCE.min(shared.config.lease);
         let alone = async {
             let seclusion = match before {
                 Some(seclusion) => seclusion,
@@ -287,7 +298,10 @@ impl Desk {
             seclusion
         };
         tokio::select! {
-            alone = tokio::time::timeout(shared.config.lease, alone) => self.seclusion = alone.ok(),
+            alone = tokio::time::timeout(patience, alone) => {
+                self.busy = alone.is_err().then(Instant::now);
+                self.seclusion = alone.ok();
+            }
             () = shared.quiet.cancelled() => {}
         }
         self.seclusion.is_some()

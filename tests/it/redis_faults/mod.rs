@@ -15,6 +15,7 @@ mod late;
 mod limits;
 mod listeners;
 mod missing;
+mod orders;
 mod outages;
 mod packed;
 mod replies;
