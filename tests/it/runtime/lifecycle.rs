@@ -114,17 +114,19 @@ fn a_blocking_handler_that_does_not_end_is_given_up_and_its_task_goes_back() {
     let (free, gate) = std::sync::mpsc::channel::<()>();
     let company = Company::start(client(), |worker| {
         let worker = worker.handle(oncue::blocking(stuck)).data(std::sync::Mutex::new(gate));
+        let worker = worker.handle(oncue::blocking(|_: Other| TaskResult::Ok(())));
         worker.shutdown_timeout(Duration::from_millis(50)).blocking_threads(1)
     });
     let task = company.put(Number(0));
     company.started(&task);
-    let waiting = company.put(Number(1));
+    // Of its own kind none is claimed beyond the threads there are; of another kind one waits for the thread.
+    let (unclaimed, waiting) = (company.put(Number(1)), company.put(Other(1)));
     while show(&company.client, &waiting).expect("kept").state != State::Active {
         std::thread::yield_now();
     }
     let (client, report) = company.end();
     assert_eq!(report.released, 2, "what never had a thread goes back like the other");
-    for task in [&task, &waiting] {
+    for task in [&task, &unclaimed, &waiting] {
         assert_eq!(show(&client, task).expect("kept").state, State::Pending);
     }
     drop(free);
