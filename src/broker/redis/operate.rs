@@ -8,6 +8,7 @@ use super::inspect::ticket_of;
 use super::keys::namespace_key;
 use super::wake::SIGNALS;
 use super::{Inner, ms, reply};
+use crate::broker::marks::only;
 use crate::broker::{
     About, Cancelled, Orders, Presence, Present, RESTARTS_MAX, Setting, Signal, Wake, WorkerId,
 };
@@ -31,14 +32,14 @@ pub(super) async fn cancel(broker: Arc<Inner>, queue: QueueName, id: TaskId) -> 
     call.arg(&ticket.to_bytes()[..]);
     broker.stamp(&mut call);
     let told = reply::bytes(broker.io.link.call(&call).await?)?;
-    let (answer, wakes) = match &told[..] {
-        b"x" => (Cancelled::Archived, [false, false, true, false]),
-        b"a" => (Cancelled::Asked, [false, false, false, true]),
-        b"e" => (Cancelled::Ended, [false; 4]),
-        b"" => (Cancelled::Missing, [false; 4]),
+    let (answer, wake) = match &told[..] {
+        b"x" => (Cancelled::Archived, Some(Wake::Settled)),
+        b"a" => (Cancelled::Asked, Some(Wake::Ordered)),
+        b"e" => (Cancelled::Ended, None),
+        b"" => (Cancelled::Missing, None),
         _ => return Err(Error::corrupt("Redis answered a cancel with something nobody knows")),
     };
-    broker.marks.bump(wakes);
+    wake.into_iter().for_each(|wake| broker.marks.bump(only(wake)));
     Ok(answer)
 }
 
@@ -131,7 +132,7 @@ pub(super) async fn signal(broker: Arc<Inner>, worker: WorkerId, signal: Signal)
             "this worker was told to restart {RESTARTS_MAX} kinds; stop it and start another"
         ))),
         told => {
-            broker.marks.bump(crate::broker::marks::only(Wake::Ordered));
+            broker.marks.bump(only(Wake::Ordered));
             Ok(told == 1)
         }
     }

@@ -3,10 +3,9 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::fault::Step;
-use super::session;
 use super::task::{CANCELLED, ms};
 use super::txn::Txn;
-use crate::broker::{Beat, Cancelled, Setting, Wake};
+use crate::broker::{Cancelled, Setting, Wake};
 use crate::queue::QueueName;
 use crate::state::{Reason, State};
 use crate::task::TaskId;
@@ -54,13 +53,12 @@ pub(super) fn archive(tx: &mut Txn<'_>, queue: i64, row: i64, from: State) -> St
     Ok(())
 }
 
-/// The cancelled tasks in the hands of these sessions.
-pub(super) fn cancelled(tx: &mut Txn<'_>, beat: &Beat) -> Step<Vec<TaskId>> {
+/// The cancelled tasks in the hands of these sessions, by row.
+pub(super) fn cancelled(tx: &Txn<'_>, sessions: &[i64]) -> Step<Vec<TaskId>> {
+    let mut query = tx.conn.prepare_cached(MARKED)?;
     let mut marked = Vec::new();
-    for session in &beat.sessions {
-        let Ok(Some(known)) = session::find(tx, session) else { continue };
-        let mut query = tx.conn.prepare_cached(MARKED)?;
-        let ids = query.query_map([known.row], |row| super::task::id(row, 0))?;
+    for session in sessions {
+        let ids = query.query_map([session], |row| super::task::id(row, 0))?;
         marked.extend(ids.collect::<Result<Vec<_>, _>>()?);
     }
     Ok(marked)

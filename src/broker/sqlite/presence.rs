@@ -34,12 +34,12 @@ const RESTART: &str = "INSERT INTO oncue_restart (worker, kind, times) VALUES (?
 
 /// A sign of life of a worker and its sessions; answers with what it is told.
 pub(super) fn beat(tx: &mut Txn<'_>, beat: &Beat) -> Step<Option<Beaten>> {
-    let lost = session::beat(tx, beat)?;
+    let (lost, alive) = session::beat(tx, beat)?;
     let mut orders = match &beat.presence {
         Some(presence) => report(tx, presence)?,
         None => Orders::default(),
     };
-    orders.cancel = cancelled(tx, beat)?;
+    orders.cancel = cancelled(tx, &alive)?;
     Ok(Some(Beaten { lost, orders, ..Beaten::default() }))
 }
 
@@ -78,7 +78,9 @@ pub(super) fn workers(conn: &Connection, now: Timestamp) -> Step<Vec<Present>> {
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
         let orders = orders(conn, row.get(0)?, row.get(4)?, row.get(5)?)?;
-        let (worker, about) = (WorkerId(row.get(1)?), row.get_ref(2)?.as_bytes().unwrap_or(b""));
+        // What is no id of a worker was not written by us, and hides no other.
+        let Ok(id) = row.get(1) else { continue };
+        let (worker, about) = (WorkerId(id), row.get_ref(2)?.as_bytes().unwrap_or(b""));
         let (about, until) = (About::decode(about), time(row.get(3)?));
         all.push(Present { worker, about, until, orders });
     }

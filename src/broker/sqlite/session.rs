@@ -138,20 +138,24 @@ impl Known {
     }
 }
 
-/// A sign of life. It may bring back what expired, as long as nobody killed it. Answers which are gone.
-pub(super) fn beat(tx: &mut Txn<'_>, beat: &Beat) -> Step<Vec<SessionId>> {
+/// A sign of life. It may bring back what expired, as long as nobody killed it. Answers which are gone, and
+/// the rows of the others.
+pub(super) fn beat(tx: &mut Txn<'_>, beat: &Beat) -> Step<(Vec<SessionId>, Vec<i64>)> {
     let expires = tx.now().plus(beat.lease);
-    let mut lost = Vec::new();
+    let (mut lost, mut alive) = (Vec::new(), Vec::new());
     for session in &beat.sessions {
         let known = match find(tx, session) {
             Err(super::fault::Halt::Refused(_)) => None,
             known => known?,
         };
         match known {
-            Some(known) if !known.status.is_dead() => set(tx, known.row, known.status, expires)?,
+            Some(known) if !known.status.is_dead() => {
+                set(tx, known.row, known.status, expires)?;
+                alive.push(known.row);
+            }
             Some(known) if mutant!(tx, BeatRevives) => set(tx, known.row, Status::Open, expires)?,
             _ => lost.push(session.id),
         }
     }
-    Ok(lost)
+    Ok((lost, alive))
 }

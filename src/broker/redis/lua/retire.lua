@@ -2,7 +2,8 @@
 --
 -- KEYS  1 t
 -- ARGV  session, then the ids of the tasks the worker knows of.
--- Reply how many were handed back; those that are cancelled are archived instead. Of a session nobody knows a tombstone is left: its claim may be on its way.
+-- Reply how many were handed back; those that are cancelled are archived instead. Of a session nobody knows a
+--       tombstone is left: its claim may be on its way.
 -- Cost  O(claims of the session). Allowed when Redis is out of memory.
 
 -- Fields and values as pairs, claims in the order in which they were made; a hash has none.

@@ -5,7 +5,8 @@ use rusqlite::{StatementStatus, params_from_iter};
 use super::*;
 use crate::broker::sqlite::writer::Haste;
 use crate::broker::sqlite::{
-    advance, enqueue, forget, inspect, line, reclaim, retire, session, settle, task as tasks, txn,
+    advance, dequeue, enqueue, forget, inspect, line, operate, reclaim, retire, session, settle,
+    task as tasks, txn,
 };
 use crate::state::State;
 
@@ -53,6 +54,10 @@ async fn what_runs_often_is_planned_once_and_searches() {
         txn::TALLY,
         enqueue::SEEN,
         enqueue::REMEMBERED,
+        enqueue::LIMIT,
+        enqueue::KNOWN,
+        dequeue::PAUSED,
+        operate::MARKED,
     ];
     let pages = [State::Scheduled, State::Pending].map(inspect::paging);
     // These read the oldest row of a table, which SQLite calls a scan.
