@@ -10,10 +10,13 @@ use crate::clock::Timestamp;
 use crate::retry::RetryPolicy;
 use crate::state::Reason;
 pub use crate::task::CLASS_BYTES_MAX;
-use crate::task::{Trail, plain_class};
+use crate::task::{Crash, Trail, plain_class};
 
-/// Crashes after which a task is archived as poisoned, if the last one was alone.
+/// Crashes after which a task is archived as poisoned, if [`CRASHES_ALONE_MAX`] of them were its own.
 pub const CRASHES_MAX: usize = 3;
+/// Crashes while a task ran alone after which it is poisoned. One says too little: whoever kills worker after worker
+/// is sure to meet some task that runs alone, and hardly ever the same one twice.
+pub const CRASHES_ALONE_MAX: usize = 2;
 /// Crashes from which on a task runs alone.
 pub const CRASHES_ALONE: usize = 2;
 /// How long a crash is held against a task.
@@ -132,13 +135,16 @@ pub fn decide(
             }
         }
         Outcome::Lost => {
-            trail.crashes.retain(|crash| now.since(*crash) < CRASH_WINDOW);
-            trail.crashes.push(now);
-            if trail.crashes.len() >= CRASHES_MAX && was_alone {
+            trail.crashes.retain(|crash| now.since(crash.at) < CRASH_WINDOW);
+            trail.crashes.push(Crash { at: now, alone: was_alone });
+            let alone = trail.crashes.iter().filter(|crash| crash.alone).count();
+            if trail.crashes.len() >= CRASHES_MAX && alone >= CRASHES_ALONE_MAX {
                 return Decision::Archive(Reason::Poisoned);
             }
-            let surplus = trail.crashes.len().saturating_sub(CRASHES_MAX);
-            trail.crashes.drain(..surplus);
+            while trail.crashes.len() > CRASHES_MAX {
+                let company = trail.crashes.iter().position(|crash| !crash.alone);
+                trail.crashes.remove(company.unwrap_or(0));
+            }
             Decision::Release { alone: runs_alone(trail) }
         }
         Outcome::Failed { class, retry } => {
@@ -253,17 +259,23 @@ mod tests {
         // Lost while it waited to be alone: that says nothing against it.
         let company = expect(Outcome::Lost, second.clone(), Decision::Release { alone: true });
         assert_eq!((company.alone, company.crashes.len()), (false, 3));
+        // Once alone may be chance; twice is not, whatever happened in between.
         let second = Trail { alone: true, ..second };
-        let third = expect(Outcome::Lost, second, Decision::Archive(Reason::Poisoned));
-        assert_eq!((third.attempts, third.crashes.len()), (0, 3));
+        let third = expect(Outcome::Lost, second, Decision::Release { alone: true });
+        let more = expect(Outcome::Lost, third, Decision::Release { alone: true });
+        assert_eq!(more.crashes.iter().filter(|crash| crash.alone).count(), 1);
+        let more = Trail { alone: true, ..more };
+        let last = expect(Outcome::Lost, more, Decision::Archive(Reason::Poisoned));
+        assert_eq!((last.attempts, last.crashes.len()), (0, 4));
     }
 
     #[test]
     fn old_crashes_are_forgotten() {
         let old = Timestamp(NOW.0 - CRASH_WINDOW.as_millis() as u64);
+        let old = Crash { at: old, alone: true };
         let trail = Trail { crashes: vec![old; 2], alone: true, ..Trail::default() };
         let trail = expect(Outcome::Lost, trail, Decision::Release { alone: false });
-        assert_eq!(trail.crashes, [NOW]);
+        assert_eq!(trail.crashes, [Crash { at: NOW, alone: true }]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 pub use draft::{Draft, Due, Options};
 pub use id::TaskId;
 pub use raw::RawTask;
-pub use trail::{CLASS_BYTES_MAX, Trail};
+pub use trail::{CLASS_BYTES_MAX, Crash, Trail};
 pub(crate) use trail::{Detail, plain_class};
 
 use crate::codec::Codec;

@@ -9,8 +9,8 @@ use crate::clock::Timestamp;
 use crate::codec;
 use crate::error::{Error, Result};
 
-/// Newest trail format this version writes and reads.
-const VERSION: u8 = 1;
+/// Newest trail format this version writes and reads. The first did not say which crashes were alone.
+const VERSION: u8 = 2;
 /// Largest stored trail: a sealed error detail and a few counters.
 pub(crate) const TRAIL_BYTES_MAX: usize = 16 * 1024;
 
@@ -29,13 +29,22 @@ pub(crate) fn plain_class(class: &str) -> String {
     class.chars().take(CLASS_BYTES_MAX).map(visible).collect()
 }
 
+/// One crash: a run whose worker went down, or whose thread was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crash {
+    /// When it was found.
+    pub at: Timestamp,
+    /// Whether nothing else was in the hands of the worker.
+    pub alone: bool,
+}
+
 /// What happened to a task so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trail {
     /// Failed runs that count against `max_retry`.
     pub attempts: u32,
     /// When a run took its worker down, oldest first; those older than 72 h are forgotten.
-    pub crashes: Vec<Timestamp>,
+    pub crashes: Vec<Crash>,
     /// Whether a run is about to begin, or under way, with nothing else in the hands of its worker. Written by that
     /// worker: one that only waits for company to end is not alone.
     pub alone: bool,
@@ -44,6 +53,25 @@ pub struct Trail {
     /// The class of the last failure, in clear.
     pub class: Option<String>,
     pub(crate) error: Option<Detail>,
+}
+
+/// The first format.
+#[derive(Deserialize)]
+struct First {
+    attempts: u32,
+    crashes: Vec<Timestamp>,
+    alone: bool,
+    blocked: Option<Timestamp>,
+    class: Option<String>,
+    error: Option<Detail>,
+}
+
+impl From<First> for Trail {
+    fn from(first: First) -> Self {
+        let First { attempts, crashes, alone, blocked, class, error } = first;
+        let crashes = crashes.into_iter().map(|at| Crash { at, alone: false }).collect();
+        Self { attempts, crashes, alone, blocked, class, error }
+    }
 }
 
 /// The sealed detail of a failure and the attempt it belongs to.
@@ -73,19 +101,20 @@ impl Trail {
     /// Reads a stored trail; a newer version [`is_newer`](Error::is_newer). It is not authenticated: its class
     /// is made fit to be shown, its lists are made fit to be written again.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        match bytes.first() {
-            Some(&VERSION) => {
-                let (_, mut trail): (u8, Self) = codec::from_bincode(bytes, TRAIL_BYTES_MAX)?;
-                trail.class = trail.class.as_deref().map(plain_class);
-                trail.crashes.drain(..trail.crashes.len().saturating_sub(CRASHES_MAX));
-                trail.error.take_if(|detail| detail.sealed.len() > DETAIL_BYTES_MAX);
-                Ok(trail)
+        let mut trail = match bytes.first() {
+            Some(&VERSION) => codec::from_bincode::<(u8, Self)>(bytes, TRAIL_BYTES_MAX)?.1,
+            Some(1) => codec::from_bincode::<(u8, First)>(bytes, TRAIL_BYTES_MAX)?.1.into(),
+            Some(version) if *version > VERSION => {
+                return Err(Error::newer(format!(
+                    "trail format {version} is newer than {VERSION}; upgrade this process"
+                )));
             }
-            Some(version) if *version > VERSION => Err(Error::newer(format!(
-                "trail format {version} is newer than {VERSION}; upgrade this process"
-            ))),
-            _ => Err(Error::corrupt("trail without a format version")),
-        }
+            _ => return Err(Error::corrupt("trail without a format version")),
+        };
+        trail.class = trail.class.as_deref().map(plain_class);
+        trail.crashes.drain(..trail.crashes.len().saturating_sub(CRASHES_MAX));
+        trail.error.take_if(|detail| detail.sealed.len() > DETAIL_BYTES_MAX);
+        Ok(trail)
     }
 }
 

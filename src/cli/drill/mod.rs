@@ -45,9 +45,9 @@ const WORKERS_MAX: u64 = 64;
 const MINUTES: (f64, f64) = (0.05, 24.0 * 60.0);
 /// How much of it producers take for their tasks.
 const PRODUCING: f64 = 0.8;
-/// How long what is left may take once nobody is troubled any more: three crashes of what is left, each found
+/// How long what is left may take once nobody is troubled any more: four crashes of what is left, each found
 /// a lease and a sweep later, the longest runs behind it, and so many tasks a second.
-const LEASES_MAX: u32 = 20;
+const LEASES_MAX: u32 = 25;
 const DRAIN_PER_S: u64 = 20;
 /// How often the broker is asked whether all is done.
 const LOOK: Duration = Duration::from_millis(200);

@@ -58,7 +58,7 @@ impl Plan {
         all * share / of..all * (share + 1) / of
     }
 
-    /// Early ones: each needs three leases to end.
+    /// Early ones: each needs four leases to end.
     fn is_poison(self, number: u64) -> bool {
         let (all, count) = (self.hogs().start, (self.tasks / POISON_EVERY).clamp(1, POISONS_MAX));
         (0..count).any(|poison| number == (2 * poison + 1) * all / (8 * count))

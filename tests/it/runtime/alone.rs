@@ -8,7 +8,7 @@ use oncue::clock::{Clock, SystemClock};
 use oncue::event::Event;
 use oncue::queue::{KindHash, QueueName};
 use oncue::state::State;
-use oncue::task::Trail;
+use oncue::task::{Crash, Trail};
 use oncue::{Client, Data, Handle, TaskResult};
 use tokio::sync::Semaphore;
 
@@ -35,7 +35,7 @@ fn crashed(client: &Client, number: u64) -> Handle {
         accept: vec![(KindHash::of("number"), 1)],
     };
     let claims = oncue::block_on(client.broker().dequeue(ask)).expect("claimed");
-    let crashes = vec![SystemClock.now(); 2];
+    let crashes = vec![Crash { at: SystemClock.now(), alone: false }; 2];
     let mut trail = Trail::default();
     trail.crashes = crashes;
     let trail = Some(trail);

@@ -258,7 +258,7 @@ fn a_lease_that_ran_out_is_told_to_the_run_and_refused_to_settle() {
 }
 
 #[test]
-fn a_pill_that_crashed_twice_runs_alone_and_is_archived_the_third_time() {
+fn a_pill_that_crashed_twice_runs_alone_and_is_archived_when_it_did_so_twice() {
     let company = Company::start(client(), |worker| {
         worker.handle(|_: Number| async { TaskResult::Ok(()) }).lease(Duration::from_millis(300))
     });
@@ -271,11 +271,12 @@ fn a_pill_that_crashed_twice_runs_alone_and_is_archived_the_third_time() {
             .lease(Duration::from_millis(300))
     };
     let kind = oncue::queue::KindHash::of("number");
-    // A worker that claims and dies, thrice; another that finds out.
+    // A worker that claims and dies, again and again; another that finds out.
     let janitor = Company::start(client.clone(), build);
     for (lane, expected) in [
         (Lane::Shared, Decision::Release { alone: false }),
         (Lane::Shared, Decision::Release { alone: true }),
+        (Lane::Alone, Decision::Release { alone: true }),
         (Lane::Alone, Decision::Archive(oncue::state::Reason::Poisoned)),
     ] {
         let claim = |lease| {

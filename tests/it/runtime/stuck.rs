@@ -158,7 +158,7 @@ fn an_endless_loop_is_found_and_the_lane_goes_on() {
 }
 
 #[test]
-fn a_task_that_blocks_every_time_runs_alone_and_is_poisoned_the_third_time() {
+fn a_task_that_blocks_every_time_runs_alone_and_is_poisoned_when_it_did_so_twice() {
     poisoned(client());
 }
 
@@ -176,12 +176,13 @@ fn poisoned(client: oncue::Client) {
     for expected in [
         Decision::Release { alone: false },
         Decision::Release { alone: true },
+        Decision::Release { alone: true },
         Decision::Archive(Archived::Poisoned),
     ] {
         assert_eq!(company.settled(&pill).0, expected);
     }
     let view = show(&company.client, &pill).expect("kept");
-    assert_eq!((view.state, view.trail.crashes.len()), (State::Archived, 3));
+    assert_eq!((view.state, view.trail.crashes.len()), (State::Archived, 4));
     let next = company.put(Number(1));
     assert!(matches!(company.settled(&next).0, Decision::Complete(_)));
     drop(free);
