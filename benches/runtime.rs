@@ -14,7 +14,7 @@ use futures::future::ready;
 use futures::{FutureExt, StreamExt};
 use oncue::broker::*;
 use oncue::clock::{Clock, SystemClock, Timestamp};
-use oncue::envelope::Stored;
+use oncue::envelope::{Envelope, Stored};
 use oncue::queue::QueueName;
 use oncue::seal::{Keyring, Sealer};
 use oncue::task::{TaskId, Trail};
@@ -155,7 +155,39 @@ impl Broker for Fake {
     }
 }
 
+impl Annotate for Fake {
+    fn note(&self, _: Session, _: Vec<Note>) -> Reply<Vec<Settled>> {
+        self.answer(Vec::new())
+    }
+
+    fn notes(&self, _: QueueName, _: TaskId) -> Reply<Vec<(Slot, Kept)>> {
+        self.answer(Vec::new())
+    }
+}
+
+impl Timetable for Fake {
+    fn entries(&self) -> Reply<Vec<Entry>> {
+        self.answer(Vec::new())
+    }
+
+    fn write_entry(&self, _: QueueName, _: String, _: Vec<u8>, _: u64) -> Reply<bool> {
+        self.answer(false)
+    }
+
+    fn remove_entry(&self, _: QueueName, _: String) -> Reply<bool> {
+        self.answer(false)
+    }
+}
+
 impl Operate for Fake {
+    fn act(&self, _: QueueName, _: TaskId, _: Act) -> Reply<Acted> {
+        self.answer(Acted::Missing)
+    }
+
+    fn replace(&self, _: Stored, _: Envelope) -> Reply<Acted> {
+        self.answer(Acted::Missing)
+    }
+
     fn cancel(&self, _: QueueName, _: TaskId) -> Reply<Cancelled> {
         self.answer(Cancelled::Missing)
     }
@@ -171,6 +203,14 @@ impl Operate for Fake {
 }
 
 impl Inspect for Fake {
+    fn queues(&self) -> Reply<Vec<QueueName>> {
+        self.answer(Vec::new())
+    }
+
+    fn holder(&self, _: QueueName, _: Vec<LockName>) -> Reply<Option<TaskId>> {
+        self.answer(None)
+    }
+
     fn stats(&self) -> Reply<Vec<QueueStats>> {
         self.answer(Vec::new())
     }

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use oncue::Connect;
-use oncue::broker::{
-    Ask, Batch, BatchId, Beat, Claim, Lane, NewTask, Operate, Order, Session, Settlement,
-};
+use oncue::broker::{Ask, Batch, Beat, Claim, Lane, NewTask, Operate, Order, Session, Settlement};
 use oncue::envelope::Header;
 use oncue::queue::{Kind, QueueName};
 use oncue::seal::{Keyring, Sealer};
@@ -47,10 +45,10 @@ impl Bench {
         let mut seals = self.sealer.batch(tasks).expect("batch");
         let mut task = || {
             let sealed = seals.envelope(TaskId::fresh(), header.clone(), &[], &[42; 100]);
-            NewTask { envelope: sealed.expect("seals"), due: Due::Now, fresh: true }
+            NewTask { fresh: true, ..NewTask::new(sealed.expect("seals"), Due::Now) }
         };
         let tasks = (0..tasks).map(|_| task()).collect();
-        Batch { id: BatchId::fresh(), queue: self.queue.clone(), tasks, replicas: 0 }
+        Batch::new(self.queue.clone(), tasks)
     }
 
     fn fill(&self, tasks: usize) {

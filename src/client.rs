@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use handle::{Handle, ResultOf};
 
-use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, BatchId, Enqueued, NewTask, Operate};
+use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, Enqueued, NewTask, Operate};
 use crate::clock::Timestamp;
 use crate::codec::Codec;
 use crate::envelope::Header;
@@ -82,8 +82,7 @@ impl Client {
 
     async fn store_one(&self, ready: Ready) -> Result<Handle> {
         let Ready { id, queue, keyed, replicas, task } = ready;
-        let batch =
-            Batch { id: BatchId::fresh(), queue: queue.clone(), tasks: [task].into(), replicas };
+        let batch = Batch { replicas, ..Batch::new(queue.clone(), [task]) };
         let enqueued = self.store(batch).await?;
         // A fresh id can only be there already because this call stored it and its answer was lost.
         let created = !keyed || enqueued.first() == Some(&Enqueued::Created);
@@ -131,7 +130,7 @@ impl Client {
             }
         }
         for (queue, (positions, tasks, replicas)) in queues {
-            let batch = Batch { id: BatchId::fresh(), queue, tasks: tasks.into(), replicas };
+            let batch = Batch { replicas, ..Batch::new(queue, tasks) };
             let replies = self.store(batch).await?;
             for (position, reply) in positions.into_iter().zip(replies) {
                 handles[position].created |= reply == Enqueued::Created;
@@ -178,7 +177,7 @@ impl Client {
             queue,
             keyed,
             replicas,
-            task: NewTask { envelope, due: options.due, fresh: !keyed },
+            task: NewTask { fresh: !keyed, ..NewTask::new(envelope, options.due) },
         })
     }
 }

@@ -9,7 +9,13 @@ use crate::error::{Error, Result};
 
 /// A batch: of one queue, within its limits.
 pub(crate) fn batch(batch: &Batch) -> Result<()> {
-    for NewTask { envelope, .. } in batch.tasks.iter() {
+    if let Some(tick) = &batch.tick {
+        tick.check()?;
+    }
+    for NewTask { envelope, lock, .. } in batch.tasks.iter() {
+        if let Some(lock) = lock {
+            lock.check()?;
+        }
         let header = envelope.header();
         if header.queue != batch.queue {
             return Err(Error::invalid(format!(

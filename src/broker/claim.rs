@@ -13,7 +13,7 @@ use crate::envelope::{Envelope, Stored};
 use crate::queue::{KindHash, QueueName};
 use crate::task::{Due, TaskId, Trail};
 
-use super::Ticket;
+use super::{Lock, Tick, Ticket};
 
 /// Tells a batch that is sent again from a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +38,15 @@ pub struct Batch {
     pub tasks: Arc<[NewTask]>,
     /// How many replicas must have it before it counts as stored; 0: the broker's own word is enough.
     pub replicas: u8,
+    /// The tick it is enqueued for, if it is.
+    pub tick: Option<Tick>,
+}
+
+impl Batch {
+    /// A new batch, without conditions.
+    pub fn new(queue: QueueName, tasks: impl Into<Arc<[NewTask]>>) -> Self {
+        Self { id: BatchId::fresh(), queue, tasks: tasks.into(), replicas: 0, tick: None }
+    }
 }
 
 /// A task to be stored.
@@ -50,6 +59,17 @@ pub struct NewTask {
     /// Whether its id was drawn at random for this very record, so that no other record can have it and
     /// whoever stores it need not look.
     pub fresh: bool,
+    /// Whether it goes before all that waits in its line already, if it is due at once.
+    pub front: bool,
+    /// What it wants to be the only one of.
+    pub lock: Option<Box<Lock>>,
+}
+
+impl NewTask {
+    /// A task that goes behind the others, and wants to be the only one of nothing.
+    pub fn new(envelope: Envelope, due: Due) -> Self {
+        Self { envelope, due, fresh: false, front: false, lock: None }
+    }
 }
 
 /// What became of one task of a batch.
@@ -59,6 +79,14 @@ pub enum Enqueued {
     Created,
     /// A task with this id is there or is remembered; nothing was stored.
     Existing,
+    /// This task holds its lock; nothing was stored.
+    Held(TaskId),
+    /// Stored in place of this task, which held its lock and is gone.
+    Replaced(TaskId),
+    /// This task holds its lock, and is due when the new one would have been; nothing was stored.
+    Moved(TaskId),
+    /// Its [`Tick`] was somebody else's; nothing was stored.
+    Late,
 }
 
 /// The name of a session. Unguessable; `Debug` shows its first half only.

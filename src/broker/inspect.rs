@@ -8,13 +8,19 @@ use crate::queue::QueueName;
 use crate::state::{Reason, State};
 use crate::task::{TaskId, Trail};
 
-use super::{Broker, Reply};
+use super::{Broker, LockName, Reply};
 
 /// Most rows in one page.
 pub const PAGE_ROWS_MAX: usize = 1_000;
 
 /// Reads what a broker keeps.
 pub trait Inspect: Broker {
+    /// The names of all queues, sorted. Cheap: asked every second by those who serve queues by pattern.
+    fn queues(&self) -> Reply<Vec<QueueName>>;
+
+    /// The task that holds a lock under any of these names.
+    fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>>;
+
     /// Every queue with its counts.
     fn stats(&self) -> Reply<Vec<QueueStats>>;
 

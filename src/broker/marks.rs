@@ -4,8 +4,8 @@ use tokio::sync::watch;
 
 use super::Wake;
 
-/// What happened, in the order of the marks: ready, due, settled, ordered.
-pub(crate) type Wakes = [bool; 4];
+/// What happened, in the order of the marks: ready, due, settled, ordered, noted.
+pub(crate) type Wakes = [bool; 5];
 
 /// Where the mark of a wake stands.
 pub(crate) fn index(wake: Wake) -> usize {
@@ -14,6 +14,7 @@ pub(crate) fn index(wake: Wake) -> usize {
         Wake::Due => 1,
         Wake::Settled => 2,
         Wake::Ordered => 3,
+        Wake::Noted => 4,
     }
 }
 
@@ -23,8 +24,8 @@ pub(crate) fn only(wake: Wake) -> Wakes {
     std::array::from_fn(|at| at == index(wake))
 }
 
-/// The four marks. They live as long as whoever bumps them.
-pub(crate) struct Marks([watch::Sender<u64>; 4]);
+/// The marks. They live as long as whoever bumps them.
+pub(crate) struct Marks([watch::Sender<u64>; 5]);
 
 impl Marks {
     pub(crate) fn new() -> Self {
@@ -41,7 +42,7 @@ impl Marks {
     /// Something happened, nobody here knows what.
     #[cfg(feature = "redis")]
     pub(crate) fn bump_all(&self) {
-        self.bump([true; 4]);
+        self.bump([true; 5]);
     }
 
     pub(crate) fn watch(&self, wake: Wake) -> watch::Receiver<u64> {

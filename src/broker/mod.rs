@@ -2,7 +2,8 @@
 //!
 //! [`Broker`] is the hot path: eight verbs, each atomic, each safe to send twice. It moves tasks and
 //! decides nothing: no backoff, no archive, no policy. It never sees an opened payload (I1). The
-//! reading side, which may be slow and paged, is [`Inspect`]; what people do is [`Operate`].
+//! reading side, which may be slow and paged, is [`Inspect`]; what people do is [`Operate`]; what runs leave beside
+//! their tasks is [`Annotate`]; what is enqueued again and again is the [`Timetable`].
 //!
 //! What every implementation keeps, and the conformance suite checks:
 //!
@@ -21,10 +22,12 @@
 mod check;
 mod claim;
 mod inspect;
+mod lock;
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 mod marks;
 #[cfg(feature = "failpoints")]
 mod mutant;
+mod note;
 mod operate;
 mod presence;
 #[cfg(feature = "redis")]
@@ -33,6 +36,7 @@ mod settlement;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod ticket;
+mod timetable;
 
 use std::time::Duration;
 
@@ -42,14 +46,19 @@ pub use claim::{
     Ask, Batch, BatchId, Cause, Claim, Enqueued, Lane, NewTask, Session, SessionId, Sweep,
 };
 pub use inspect::{Inspect, Kept, Listing, PAGE_ROWS_MAX, Page, QueueStats, TaskView, Usage};
+pub use lock::{Conflict, Hold, LOCK_NAMES_MAX, Lock, LockName};
 #[cfg(feature = "failpoints")]
 pub use mutant::Mutant;
-pub use operate::{Cancelled, Operate, Setting};
+pub use note::{Annotate, NOTE_BYTES_MAX, Note, Slot};
+pub use operate::{Act, Acted, Cancelled, Operate, Setting};
 pub use presence::{
     ABOUT_BYTES_MAX, About, Orders, Presence, Present, RESTARTS_MAX, Signal, WorkerId,
 };
 pub use settlement::{Effect, Order, Settled, Settlement};
 pub use ticket::Ticket;
+pub use timetable::{
+    ENTRIES_MAX, ENTRY_BYTES_MAX, ENTRY_NAME_BYTES_MAX, Entry, TICKS_KEPT, Tick, Timetable,
+};
 
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -164,6 +173,8 @@ pub enum Wake {
     Settled,
     /// Workers may have been told something.
     Ordered,
+    /// A run may have left a note.
+    Noted,
 }
 
 impl Advanced {

@@ -1,17 +1,27 @@
 //! What people do to what a broker keeps: cancel a task, pause or limit a queue, tell a worker. Rare, and atomic
 //! like the verbs; what only reads is in [`Inspect`].
 
+use crate::envelope::{Envelope, Stored};
 use crate::queue::QueueName;
-use crate::task::TaskId;
+use crate::state::State;
+use crate::task::{Due, TaskId};
 
-use super::{Inspect, Present, Reply, Signal, WorkerId};
+use super::{Annotate, Inspect, Present, Reply, Signal, Timetable, WorkerId};
 
 /// Acts on what a broker keeps.
-pub trait Operate: Inspect {
+pub trait Operate: Inspect + Annotate + Timetable {
     /// Cancels a task. One that waits is archived at once. One that runs is marked: its worker is told with the
     /// next [`Orders`](super::Orders), and however its claim ends, it is not run again: all but a success, a drop
     /// and another archive become archived as cancelled.
     fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled>;
+
+    /// Does this to a task that is not active.
+    fn act(&self, queue: QueueName, id: TaskId, act: Act) -> Reply<Acted>;
+
+    /// Writes another record in place of one that still is as it was seen: the task stays the same, in its state and its
+    /// place. Scheduled, pending and retry only. Kind, queue and priority stay; others [`is_invalid`](crate::Error::is_invalid).
+    /// A record that is not the one seen any more is [`Acted::Changed`].
+    fn replace(&self, seen: Stored, envelope: Envelope) -> Reply<Acted>;
 
     /// Changes one setting of a queue, which is made if it is not there.
     fn set(&self, queue: QueueName, setting: Setting) -> Reply<()>;
@@ -33,6 +43,32 @@ pub enum Cancelled {
     Asked,
     /// It had ended before.
     Ended,
+    /// There is no such task.
+    Missing,
+}
+
+/// What a person does to a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Pending at once, from scheduled, retry and archived. Its trail stays, and a lock it has released is not taken again.
+    Run,
+    /// Archived as operator, from scheduled, pending and retry.
+    Archive,
+    /// Gone, from any state.
+    Delete,
+    /// Due then, from scheduled, pending and retry: scheduled, or pending if that is not after now.
+    Reschedule(Due),
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acted {
+    /// Done.
+    Done,
+    /// Not done: it is in this state, in which that cannot be done. One that is active can be cancelled.
+    Not(State),
+    /// Not done: it is not what was seen.
+    Changed,
     /// There is no such task.
     Missing,
 }

@@ -45,10 +45,12 @@ pub enum Order {
         /// The sealed result and the attempt it belongs to; not kept if the task is not.
         result: Option<(u32, Sealed)>,
     },
-    /// Failed: pending again in its lane, behind the others, after this delay.
+    /// Failed: pending again in its lane after this delay, behind the others.
     Retry {
         /// The delay, added to the broker's time.
         after: Duration,
+        /// Whether it then goes before all that waits in its line.
+        front: bool,
     },
     /// Scheduled anew, in its lane.
     Snooze {

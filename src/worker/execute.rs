@@ -316,7 +316,7 @@ fn settlement(
 pub(crate) fn order(decision: Decision, result: Option<(u32, crate::seal::Sealed)>) -> Order {
     match decision {
         Decision::Complete(keep) => Order::Complete { keep, result },
-        Decision::Retry(after) => Order::Retry { after },
+        Decision::Retry(after) => Order::Retry { after, front: false },
         Decision::Snooze(after) => Order::Snooze { after },
         Decision::Release { alone } => {
             Order::Release { lane: if alone { Lane::Alone } else { Lane::Shared } }

@@ -91,7 +91,7 @@ impl Bench {
 
     pub fn batch(&self, tasks: impl IntoIterator<Item = Spec>) -> Batch {
         let tasks = tasks.into_iter().map(|spec| spec.seal(&self.queue, self.now())).collect();
-        Batch { id: BatchId::fresh(), queue: self.queue.clone(), tasks, replicas: 0 }
+        Batch::new(self.queue.clone(), tasks)
     }
 
     /// Stores these tasks, all of them new, and answers their ids in order.

@@ -15,6 +15,7 @@ use futures::FutureExt;
 use futures::future::ready;
 use oncue::broker::*;
 use oncue::clock::{Clock, Timestamp};
+use oncue::envelope::{Envelope, Stored};
 use oncue::queue::QueueName;
 use oncue::state::State;
 use oncue::task::TaskId;
@@ -52,12 +53,12 @@ pub struct Model {
     books: Mutex<BTreeMap<QueueName, Book>>,
     keys: Mutex<BTreeMap<u32, [u8; 8]>>,
     workers: Mutex<BTreeMap<WorkerId, Present>>,
-    wakes: [watch::Sender<u64>; 4],
+    wakes: [watch::Sender<u64>; 5],
 }
 
 impl Model {
     pub fn new(clock: Arc<dyn Clock>, fault: Option<Fault>) -> Self {
-        let wakes = [(); 4].map(|()| watch::Sender::new(0));
+        let wakes = [(); 5].map(|()| watch::Sender::new(0));
         Self {
             clock,
             fault,
@@ -145,6 +146,14 @@ impl Broker for Model {
 }
 
 impl Inspect for Model {
+    fn queues(&self) -> Reply<Vec<QueueName>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn holder(&self, _: QueueName, _: Vec<LockName>) -> Reply<Option<TaskId>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
     fn stats(&self) -> Reply<Vec<QueueStats>> {
         let books = self.books();
         ready(Ok(books.iter().map(|(queue, book)| book.stats(queue.clone())).collect())).boxed()
@@ -189,7 +198,39 @@ impl Model {
     }
 }
 
+impl Annotate for Model {
+    fn note(&self, _: Session, _: Vec<Note>) -> Reply<Vec<Settled>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn notes(&self, _: QueueName, _: TaskId) -> Reply<Vec<(Slot, Kept)>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+}
+
+impl Timetable for Model {
+    fn entries(&self) -> Reply<Vec<Entry>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn write_entry(&self, _: QueueName, _: String, _: Vec<u8>, _: u64) -> Reply<bool> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn remove_entry(&self, _: QueueName, _: String) -> Reply<bool> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+}
+
 impl Operate for Model {
+    fn act(&self, _: QueueName, _: TaskId, _: Act) -> Reply<Acted> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn replace(&self, _: Stored, _: Envelope) -> Reply<Acted> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
     fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
         self.woken(Ok(self.at(&queue, |book| book.cancel(id))))
     }

@@ -15,9 +15,8 @@ fn broker(url: &str) -> RedisBroker {
 }
 
 fn batch(replicas: u8) -> Batch {
-    let tasks = [task(KINDS[0]).seal(&queue("default"), START)].into();
-    let id = oncue::broker::BatchId::fresh();
-    Batch { id, queue: queue("default"), tasks, replicas }
+    let tasks = [task(KINDS[0]).seal(&queue("default"), START)];
+    Batch { replicas, ..Batch::new(queue("default"), tasks) }
 }
 
 fn pending(broker: &RedisBroker) -> u64 {

@@ -56,11 +56,13 @@ use self::library::Library;
 use self::wake::Interest;
 use super::marks::Marks;
 use super::{
-    Advanced, Ask, Batch, Beat, Beaten, Broker, Cancelled, Claim, Enqueued, Inspect, Listing,
-    Operate, Page, Present, QueueStats, Reply, Session, Setting, Settled, Settlement, Signal,
-    Sweep, TaskView, Usage, Wake, WorkerId, check,
+    Act, Acted, Advanced, Annotate, Ask, Batch, Beat, Beaten, Broker, Cancelled, Claim, Enqueued,
+    Entry, Inspect, Kept, Listing, LockName, Note, Operate, Page, Present, QueueStats, Reply,
+    Session, Setting, Settled, Settlement, Signal, Slot, Sweep, TaskView, Timetable, Usage, Wake,
+    WorkerId, check,
 };
 use crate::clock::Timestamp;
+use crate::envelope::{Envelope, Stored};
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
 use crate::task::TaskId;
@@ -310,7 +312,39 @@ impl Broker for RedisBroker {
     }
 }
 
+impl Annotate for RedisBroker {
+    fn note(&self, _: Session, _: Vec<Note>) -> Reply<Vec<Settled>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn notes(&self, _: QueueName, _: TaskId) -> Reply<Vec<(Slot, Kept)>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+}
+
+impl Timetable for RedisBroker {
+    fn entries(&self) -> Reply<Vec<Entry>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn write_entry(&self, _: QueueName, _: String, _: Vec<u8>, _: u64) -> Reply<bool> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn remove_entry(&self, _: QueueName, _: String) -> Reply<bool> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+}
+
 impl Operate for RedisBroker {
+    fn act(&self, _: QueueName, _: TaskId, _: Act) -> Reply<Acted> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn replace(&self, _: Stored, _: Envelope) -> Reply<Acted> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
     fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
         self.call(move |broker| operate::cancel(broker, queue, id))
     }
@@ -341,6 +375,14 @@ fn check_batch(batch: &Batch) -> Result<()> {
 }
 
 impl Inspect for RedisBroker {
+    fn queues(&self) -> Reply<Vec<QueueName>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn holder(&self, _: QueueName, _: Vec<LockName>) -> Reply<Option<TaskId>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
     fn stats(&self) -> Reply<Vec<QueueStats>> {
         self.call(inspect::stats)
     }

@@ -86,7 +86,7 @@ fn order(order: &Order, wakes: &mut [bool; 3]) -> (&'static str, String, Vec<u8>
             });
             ("k", ms(*keep).to_string(), result.unwrap_or_default())
         }
-        Order::Retry { after } => {
+        Order::Retry { after, .. } => {
             wakes[1] = true;
             ("r", ms(*after).to_string(), Vec::new())
         }

@@ -22,6 +22,7 @@ fn channel(wake: Wake) -> &'static str {
         Wake::Due => "due",
         Wake::Settled => "settled",
         Wake::Ordered => "ordered",
+        Wake::Noted => "noted",
     }
 }
 

@@ -42,11 +42,13 @@ pub use options::{Durability, Location, Options};
 use super::check;
 use super::marks::Marks;
 use super::{
-    Advanced, Ask, Batch, Beat, Beaten, Broker, Cancelled, Claim, Enqueued, Inspect, Listing,
-    Operate, Page, Present, QueueStats, Reply, Session, Setting, Settled, Settlement, Signal,
-    Sweep, TaskView, Wake, WorkerId,
+    Act, Acted, Advanced, Annotate, Ask, Batch, Beat, Beaten, Broker, Cancelled, Claim, Enqueued,
+    Entry, Inspect, Kept, Listing, LockName, Note, Operate, Page, Present, QueueStats, Reply,
+    Session, Setting, Settled, Settlement, Signal, Slot, Sweep, TaskView, Timetable, Wake,
+    WorkerId,
 };
 use crate::clock::Timestamp;
+use crate::envelope::{Envelope, Stored};
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
 use crate::task::TaskId;
@@ -265,6 +267,14 @@ impl Broker for SqliteBroker {
 }
 
 impl Inspect for SqliteBroker {
+    fn queues(&self) -> Reply<Vec<QueueName>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn holder(&self, _: QueueName, _: Vec<LockName>) -> Reply<Option<TaskId>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
     fn stats(&self) -> Reply<Vec<QueueStats>> {
         self.read(inspect::stats)
     }
@@ -285,7 +295,39 @@ impl Inspect for SqliteBroker {
     }
 }
 
+impl Annotate for SqliteBroker {
+    fn note(&self, _: Session, _: Vec<Note>) -> Reply<Vec<Settled>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn notes(&self, _: QueueName, _: TaskId) -> Reply<Vec<(Slot, Kept)>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+}
+
+impl Timetable for SqliteBroker {
+    fn entries(&self) -> Reply<Vec<Entry>> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn write_entry(&self, _: QueueName, _: String, _: Vec<u8>, _: u64) -> Reply<bool> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn remove_entry(&self, _: QueueName, _: String) -> Reply<bool> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+}
+
 impl Operate for SqliteBroker {
+    fn act(&self, _: QueueName, _: TaskId, _: Act) -> Reply<Acted> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
+    fn replace(&self, _: Stored, _: Envelope) -> Reply<Acted> {
+        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    }
+
     fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
         self.0.writer.call(Haste::Hard, move |tx| operate::cancel(tx, &queue, id))
     }

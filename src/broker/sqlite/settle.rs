@@ -149,7 +149,7 @@ impl Held {
             Order::Complete { keep, .. } => {
                 Move { to: State::Completed, at: Some(ms(now.plus(keep))), since: ms(now), ..stay }
             }
-            Order::Retry { after } => {
+            Order::Retry { after, .. } => {
                 Move { to: State::Retry, at: Some(ms(now.plus(after))), ..stay }
             }
             Order::Snooze { after } => {

@@ -32,10 +32,10 @@ pub(super) async fn drain(broker: &Arc<dyn Operate>, tasks: u64, payload: usize)
         let tasks = (0..n).map(|_| {
             let header = Header::new(kind.clone(), queue.clone(), broker.now());
             let envelope = seals.envelope(TaskId::fresh(), header, &[], &vec![b'x'; payload])?;
-            Ok(NewTask { envelope, due: Due::Now, fresh: true })
+            Ok(NewTask { fresh: true, ..NewTask::new(envelope, Due::Now) })
         });
         let tasks = tasks.collect::<Result<Vec<_>>>()?.into();
-        let batch = Batch { id: BatchId::fresh(), queue: queue.clone(), tasks, replicas: 0 };
+        let batch = Batch::new(queue.clone(), tasks);
         broker.enqueue(batch).await?;
         left -= n;
     }

@@ -7,6 +7,7 @@ use oncue::broker::redis::RedisBroker;
 use oncue::broker::redis::acl::Role;
 use oncue::broker::*;
 use oncue::clock::{ManualClock, Timestamp};
+use oncue::envelope::{Envelope, Stored};
 use oncue::queue::QueueName;
 use oncue::task::TaskId;
 
@@ -87,7 +88,39 @@ impl Broker for ByRole {
     }
 }
 
+impl Annotate for ByRole {
+    fn note(&self, session: Session, notes: Vec<Note>) -> Reply<Vec<Settled>> {
+        self.worker.note(session, notes)
+    }
+
+    fn notes(&self, queue: QueueName, id: TaskId) -> Reply<Vec<(Slot, Kept)>> {
+        self.viewer.notes(queue, id)
+    }
+}
+
+impl Timetable for ByRole {
+    fn entries(&self) -> Reply<Vec<Entry>> {
+        self.sweeper().entries()
+    }
+
+    fn write_entry(&self, queue: QueueName, name: String, body: Vec<u8>, seen: u64) -> Reply<bool> {
+        self.operator.write_entry(queue, name, body, seen)
+    }
+
+    fn remove_entry(&self, queue: QueueName, name: String) -> Reply<bool> {
+        self.operator.remove_entry(queue, name)
+    }
+}
+
 impl Operate for ByRole {
+    fn act(&self, queue: QueueName, id: TaskId, act: Act) -> Reply<Acted> {
+        self.operator.act(queue, id, act)
+    }
+
+    fn replace(&self, seen: Stored, envelope: Envelope) -> Reply<Acted> {
+        self.operator.replace(seen, envelope)
+    }
+
     fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
         self.operator.cancel(queue, id)
     }
@@ -106,6 +139,14 @@ impl Operate for ByRole {
 }
 
 impl Inspect for ByRole {
+    fn queues(&self) -> Reply<Vec<QueueName>> {
+        self.worker.queues()
+    }
+
+    fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
+        self.producer.holder(queue, names)
+    }
+
     fn stats(&self) -> Reply<Vec<QueueStats>> {
         self.viewer.stats()
     }

@@ -244,7 +244,7 @@ fn settle() {
                     Order::Complete { keep: HOUR, result }
                 })
             },
-            |stage| settle_one(stage, |_| Order::Retry { after: MINUTE }),
+            |stage| settle_one(stage, |_| Order::Retry { after: MINUTE, front: false }),
             |stage| settle_one(stage, |_| Order::Snooze { after: MINUTE }),
             |stage| settle_one(stage, |_| release()),
             |stage| settle_one(stage, |_| Order::Release { lane: Lane::Alone }),
@@ -316,7 +316,7 @@ fn advance() {
             stage.bench.put([task(KINDS[0]).key("k"), task(KINDS[0])]);
             let (session, claims) = stage.bench.take_all();
             stage.bench.end(&session, &claims[0], keep(MINUTE));
-            stage.bench.end(&session, &claims[1], Order::Retry { after: MINUTE });
+            stage.bench.end(&session, &claims[1], Order::Retry { after: MINUTE, front: false });
             stage.bench.put_one(task(KINDS[1]).after(MINUTE));
             stage.server.cli(&["ZADD", &stage.key("s"), "1", "junk"]);
             idle(stage);

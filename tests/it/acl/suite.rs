@@ -67,7 +67,7 @@ fn the_functions_of_production_ask_the_server_for_the_time() {
     run(producer.enqueue(bench.batch(tasks(1)))).expect("stored");
     let (session, claims) = bench.take_all();
     assert_eq!(bench.beat(&[&session]), []);
-    bench.end(&session, &claims[0], Order::Retry { after: MINUTE });
+    bench.end(&session, &claims[0], Order::Retry { after: MINUTE, front: false });
     for sweeper in [worker, scheduler] {
         run(sweeper.advance(bench.queue.clone(), 1)).expect("advanced");
         run(sweeper.reclaim(bench.sweep(&bench.session()))).expect("swept");

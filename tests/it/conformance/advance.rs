@@ -20,7 +20,7 @@ fn nothing_is_moved_a_millisecond_early_or_late() {
     let scheduled = bench.put_one(task(KINDS[0]).after(MINUTE));
     let retried = bench.put_one(task(KINDS[0]));
     let (session, claims) = bench.take_all();
-    bench.end(&session, &claims[0], Order::Retry { after: MINUTE });
+    bench.end(&session, &claims[0], Order::Retry { after: MINUTE, front: false });
     let due = bench.now().plus(MINUTE);
     bench.pass(MINUTE - MS);
     assert_eq!(bench.advance(), Advanced::new(0, 0, Some(due), false));
@@ -38,7 +38,7 @@ fn what_became_due_goes_behind_what_waits_in_the_order_of_time() {
     let first = bench.put_one(task(KINDS[0]));
     let session = bench.session();
     let claims = bench.take(&session, 1);
-    bench.end(&session, &claims[0], Order::Retry { after: SECOND * 2 });
+    bench.end(&session, &claims[0], Order::Retry { after: SECOND * 2, front: false });
     let later = bench.put([3u32, 1].map(|n| task(KINDS[0]).after(SECOND * n)));
     let waiting = bench.put_one(task(KINDS[0]));
     bench.pass(MINUTE);
@@ -93,7 +93,7 @@ fn next_is_the_earliest_due_time_there_is() {
     assert_eq!(bench.advance().next, Some(START.plus(MINUTE * 4)));
     bench.put_one(task(KINDS[0]));
     let (session, claims) = bench.take_all();
-    bench.end(&session, &claims[0], Order::Retry { after: MINUTE });
+    bench.end(&session, &claims[0], Order::Retry { after: MINUTE, front: false });
     assert_eq!(bench.advance().next, Some(START.plus(MINUTE)));
 }
 

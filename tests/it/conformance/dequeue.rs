@@ -135,7 +135,7 @@ fn a_task_stays_in_its_lane_until_a_release_says_otherwise() {
     bench.end(&session, &claims[0], Order::Release { lane: Lane::Alone });
     let alone = || Ask { lane: Lane::Alone, ..bench.ask(&session, 9) };
     let claims = bench.claims(alone());
-    bench.end(&session, &claims[0], Order::Retry { after: SECOND });
+    bench.end(&session, &claims[0], Order::Retry { after: SECOND, front: false });
     bench.pass(SECOND);
     bench.advance();
     assert_eq!(ids(&bench.take(&session, 9)), []);

@@ -103,7 +103,7 @@ fn an_id_that_is_there_is_left_as_it_is_in_every_state() {
     let bench = open();
     let orders = [
         Some(keep(HOUR)),
-        Some(Order::Retry { after: MINUTE }),
+        Some(Order::Retry { after: MINUTE, front: false }),
         Some(Order::Snooze { after: MINUTE }),
         Some(Order::Archive { reason: Reason::Operator }),
         Some(release()),

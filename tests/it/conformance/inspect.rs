@@ -13,7 +13,7 @@ use crate::fixture::*;
 fn one_of_each(bench: &Bench) -> BTreeMap<State, TaskId> {
     let orders = [
         (State::Completed, keep(HOUR)),
-        (State::Retry, Order::Retry { after: MINUTE }),
+        (State::Retry, Order::Retry { after: MINUTE, front: false }),
         (State::Archived, Order::Archive { reason: Reason::SkipRetry }),
     ];
     let mut there = BTreeMap::new();
@@ -112,7 +112,7 @@ fn lists_are_in_the_order_of_time() {
         let order = if ids(&claims[..3]).contains(&claim.id()) {
             keep(long)
         } else {
-            Order::Retry { after: long }
+            Order::Retry { after: long, front: false }
         };
         bench.end(&session, claim, order);
     }

@@ -34,7 +34,7 @@ fn what_waits_is_archived_at_once_and_never_claimed() {
     let mut ask = bench.ask(&session, 1);
     ask.accept.retain(|(kind, _)| *kind == oncue::queue::KindHash::of(KINDS[2]));
     let claims = bench.claims(ask);
-    bench.end(&session, &claims[0], Order::Retry { after: MINUTE });
+    bench.end(&session, &claims[0], Order::Retry { after: MINUTE, front: false });
     for id in [cancelled, scheduled, retried] {
         assert_eq!(cancel(&bench, id), Cancelled::Archived);
         assert_cancelled(&bench, id);
@@ -86,7 +86,7 @@ fn what_has_ended_or_is_not_there_stays_as_it_is() {
 #[test]
 fn a_running_task_is_told_to_its_worker_and_does_not_run_again() {
     let ends = [
-        Order::Retry { after: MINUTE },
+        Order::Retry { after: MINUTE, front: false },
         Order::Snooze { after: MINUTE },
         Order::Release { lane: Lane::Shared },
         Order::Release { lane: Lane::Alone },

@@ -17,7 +17,7 @@ fn every_order_leads_where_it_says() {
     for (order, until, runs) in [
         (complete(), None, (1, 0)),
         (keep(HOUR), Some(HOUR), (1, 0)),
-        (Order::Retry { after: wait }, Some(wait), (0, 1)),
+        (Order::Retry { after: wait, front: false }, Some(wait), (0, 1)),
         (Order::Snooze { after: wait }, Some(wait), (0, 0)),
         (release(), None, (0, 0)),
         (Order::Release { lane: Lane::Alone }, None, (0, 0)),
@@ -102,7 +102,7 @@ fn a_trail_comes_with_the_next_claim_and_stays_with_what_is_kept() {
     let id = bench.put_one(task(KINDS[0]));
     let session = bench.session();
     let claims = bench.take(&session, 1);
-    let after = Order::Retry { after: SECOND };
+    let after = Order::Retry { after: SECOND, front: false };
     let failed = Settlement { trail: Some(trail(1)), ..Settlement::new(claims[0].ticket, after) };
     bench.settle(&session, vec![failed]);
     bench.pass(SECOND);
@@ -129,7 +129,9 @@ fn each_settlement_is_written_on_its_own_and_answered_in_order() {
 
 #[test]
 fn a_settle_sent_again_is_gone_and_counts_once() {
-    for order in [complete(), keep(HOUR), Order::Retry { after: HOUR }, release(), Order::Drop] {
+    for order in
+        [complete(), keep(HOUR), Order::Retry { after: HOUR, front: false }, release(), Order::Drop]
+    {
         let bench = open();
         bench.put_one(task(KINDS[0]));
         let (session, claims) = bench.take_all();
@@ -216,7 +218,7 @@ fn more_than_a_thousand_are_refused_whole_or_not_at_all() {
 
 #[test]
 fn a_task_that_waits_for_its_time_is_not_claimed() {
-    for order in [Order::Retry { after: SECOND }, Order::Snooze { after: SECOND }] {
+    for order in [Order::Retry { after: SECOND, front: false }, Order::Snooze { after: SECOND }] {
         let bench = open();
         bench.put_one(task(KINDS[0]));
         let (session, claims) = bench.take_all();
@@ -231,7 +233,13 @@ fn a_ticket_of_a_task_that_is_not_there_is_gone_and_makes_nothing() {
     bench.put(tasks(1));
     let (session, claims) = bench.take_all();
     let stranger = Ticket { id: TaskId::fresh(), ..claims[0].ticket };
-    for order in [complete(), keep(HOUR), Order::Retry { after: SECOND }, release(), Order::Drop] {
+    for order in [
+        complete(),
+        keep(HOUR),
+        Order::Retry { after: SECOND, front: false },
+        release(),
+        Order::Drop,
+    ] {
         let ghost = Settlement { trail: Some(trail(1)), ..Settlement::new(stranger, order) };
         assert_eq!(bench.settle(&session, vec![ghost]), [Gone]);
     }

@@ -78,7 +78,7 @@ fn whatever_may_be_due_earlier_is_felt() {
     bench.put(tasks(4));
     let (session, claims) = bench.take_all();
     let (mut claims, mut minutes) = (claims.iter(), (1..=4u32).rev());
-    for order in [|after| Order::Retry { after }, |after| Order::Snooze { after }] {
+    for order in [|after| Order::Retry { after, front: false }, |after| Order::Snooze { after }] {
         feels(&bench, Wake::Due, || {
             let after = MINUTE * minutes.next().expect("four");
             bench.end(&session, claims.next().expect("four"), order(after));

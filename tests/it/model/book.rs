@@ -188,7 +188,7 @@ impl Book {
                 row.completed = Some(now);
                 self.completed += 1;
             }
-            Order::Retry { after } => {
+            Order::Retry { after, .. } => {
                 row.place = Place::Retry(now.plus(*after));
                 self.failed += 1;
             }

@@ -59,7 +59,7 @@ fn every_order(plot: &Plot<'_>) {
     let orders = [
         Order::Complete { keep: forever, result },
         Order::Archive { reason: Reason::Exhausted },
-        Order::Retry { after: MINUTE },
+        Order::Retry { after: MINUTE, front: false },
         Order::Snooze { after: MINUTE },
         release(),
         Order::Release { lane: Lane::Alone },

@@ -189,7 +189,7 @@ fn junk_where_sessions_and_kinds_are_named_is_bounded_work() {
     let (session, claims) = bench.take_all();
     assert_eq!(claims.len(), put.len() + more.len());
     for claim in &claims {
-        bench.end(&session, claim, Order::Retry { after: HOUR });
+        bench.end(&session, claim, Order::Retry { after: HOUR, front: false });
     }
     bench.stats();
     assert_eq!(bench.list(State::Retry).len(), 4);
@@ -225,7 +225,7 @@ fn keys_of_another_type_are_told_and_cost_no_task() {
         }
         let begun = Instant::now();
         let orders = [
-            Order::Retry { after: HOUR },
+            Order::Retry { after: HOUR, front: false },
             keep(HOUR * 900),
             Order::Archive { reason: oncue::state::Reason::Exhausted },
             release(),

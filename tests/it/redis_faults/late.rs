@@ -116,7 +116,9 @@ fn a_settle_that_lands_late_does_not_hit_a_later_claim() {
     let site = Site::new();
     let plot = site.plot();
     let id = plot.bench.put_one(task(KINDS[0]));
-    for order in [complete(), keep(HOUR), Order::Drop, Order::Retry { after: HOUR }, release()] {
+    for order in
+        [complete(), keep(HOUR), Order::Drop, Order::Retry { after: HOUR, front: false }, release()]
+    {
         let (session, claims) = plot.claim(1);
         let list = [Settlement::new(claims[0].ticket, order.clone())];
         site.proxy.hold_request("FCALL", 1);

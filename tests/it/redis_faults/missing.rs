@@ -23,7 +23,7 @@ impl<'p, 's> Scene<'p, 's> {
         ids.extend(bench.put(tasks(9)));
         let (session, claims) = bench.take_all();
         let orders = [
-            Order::Retry { after: HOUR },
+            Order::Retry { after: HOUR, front: false },
             keep(HOUR * 900),
             Order::Archive { reason: oncue::state::Reason::Exhausted },
             Order::Release { lane: Lane::Alone },

@@ -151,9 +151,13 @@ fn a_settle_that_names_another_claim_is_gone_and_changes_nothing() {
         other,
     ];
     for ticket in wrong {
-        for order in
-            [complete(), keep(HOUR), Order::Retry { after: SECOND }, release(), Order::Drop]
-        {
+        for order in [
+            complete(),
+            keep(HOUR),
+            Order::Retry { after: SECOND, front: false },
+            release(),
+            Order::Drop,
+        ] {
             let trail = Some(trail(1));
             let list = vec![Settlement { trail, ..Settlement::new(ticket, order) }];
             assert_eq!(bench.settle(&session, list), [Gone], "{ticket:?} {}", ticket.claim);

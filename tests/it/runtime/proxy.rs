@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use oncue::broker::*;
 use oncue::clock::Timestamp;
+use oncue::envelope::{Envelope, Stored};
 use oncue::queue::QueueName;
 use oncue::task::TaskId;
 
@@ -79,7 +80,39 @@ impl Broker for Proxy {
     }
 }
 
+impl Annotate for Proxy {
+    fn note(&self, session: Session, notes: Vec<Note>) -> Reply<Vec<Settled>> {
+        self.inner.note(session, notes)
+    }
+
+    fn notes(&self, queue: QueueName, id: TaskId) -> Reply<Vec<(Slot, Kept)>> {
+        self.inner.notes(queue, id)
+    }
+}
+
+impl Timetable for Proxy {
+    fn entries(&self) -> Reply<Vec<Entry>> {
+        self.inner.entries()
+    }
+
+    fn write_entry(&self, queue: QueueName, name: String, body: Vec<u8>, seen: u64) -> Reply<bool> {
+        self.inner.write_entry(queue, name, body, seen)
+    }
+
+    fn remove_entry(&self, queue: QueueName, name: String) -> Reply<bool> {
+        self.inner.remove_entry(queue, name)
+    }
+}
+
 impl Operate for Proxy {
+    fn act(&self, queue: QueueName, id: TaskId, act: Act) -> Reply<Acted> {
+        self.inner.act(queue, id, act)
+    }
+
+    fn replace(&self, seen: Stored, envelope: Envelope) -> Reply<Acted> {
+        self.inner.replace(seen, envelope)
+    }
+
     fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
         self.inner.cancel(queue, id)
     }
@@ -95,6 +128,14 @@ impl Operate for Proxy {
 }
 
 impl Inspect for Proxy {
+    fn queues(&self) -> Reply<Vec<QueueName>> {
+        self.inner.queues()
+    }
+
+    fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
+        self.inner.holder(queue, names)
+    }
+
     fn stats(&self) -> Reply<Vec<QueueStats>> {
         self.inner.stats()
     }

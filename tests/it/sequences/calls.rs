@@ -32,7 +32,7 @@ impl Run {
         let old = pick.map(|at| self.tasks[at].envelope.clone());
         let certain = |id| self.book(|book| book.is_id_certain(id));
         if let Some(envelope) = old.filter(|envelope| certain(envelope.id())) {
-            return NewTask { envelope, due: plan.due, fresh: false };
+            return NewTask::new(envelope, plan.due);
         }
         // Ids in no order, so that no broker gets away with sorting by them.
         self.serial += 1;
@@ -296,7 +296,7 @@ fn settlement(claim: &Claim, deed: Deed) -> Settlement {
                 || (claim.trail.attempts, result_of(claim, claim.trail.attempts, b"\"ok\""));
             Order::Complete { keep, result: result.then(sealed) }
         }
-        End::Retry(after) => Order::Retry { after },
+        End::Retry(after) => Order::Retry { after, front: false },
         End::Snooze(after) => Order::Snooze { after },
         End::Release(lane) => Order::Release { lane },
         End::Archive(reason) => Order::Archive { reason },

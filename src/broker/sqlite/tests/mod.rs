@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Options, SqliteBroker};
-use crate::broker::{Ask, Batch, BatchId, Broker, Claim, Enqueued, Lane, NewTask, Session};
+use crate::broker::{Ask, Batch, Broker, Claim, Enqueued, Lane, NewTask, Session};
 use crate::clock::{ManualClock, Timestamp};
 use crate::envelope::Header;
 use crate::queue::{Kind, KindHash, QueueName};
@@ -37,11 +37,11 @@ fn sized(id: TaskId, header: Header, due: Due, bytes: usize) -> NewTask {
     let sealer = Sealer::new(Keyring::generate().expect("keys"), "test").expect("a sealer");
     let mut batch = sealer.batch(1).expect("a batch");
     let envelope = batch.envelope(id, header, &[], &vec![7; bytes]).expect("seals");
-    NewTask { envelope, due, fresh: false }
+    NewTask::new(envelope, due)
 }
 
 fn batch(tasks: Vec<NewTask>) -> Batch {
-    Batch { id: BatchId::fresh(), queue: queue(), tasks: tasks.into(), replicas: 0 }
+    Batch::new(queue(), tasks)
 }
 
 fn one() -> Batch {

@@ -109,7 +109,7 @@ async fn each_order_leads_where_it_says() {
     let orders = [
         Order::Complete { keep: LEASE, result: None },
         Order::Complete { keep: Duration::ZERO, result: None },
-        Order::Retry { after: LEASE / 2 },
+        Order::Retry { after: LEASE / 2, front: false },
         Order::Snooze { after: LEASE / 4 },
         Order::Release { lane: Lane::Alone },
         Order::Archive { reason: Reason::Exhausted },

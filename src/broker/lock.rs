@@ -1,0 +1,86 @@
+//! A lock: what makes a task the only one of its sort in its queue.
+//!
+//! A lock has names, and belongs to the task that took it. It is no lease: nothing has to be renewed, and it says nothing
+//! about who runs the task. A broker sees HMACs for names, never what is unique about a task.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// Most names of one lock.
+pub const LOCK_NAMES_MAX: usize = 4;
+
+/// The name of a lock within its queue: an HMAC.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockName(pub [u8; 16]);
+
+impl fmt::Debug for LockName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What a new task wants to be the only one of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// One name under each index key there is, so that all who know any of them agree. Held by another task under any
+    /// of them it is held; it is taken under all.
+    pub names: Vec<LockName>,
+    /// When it is released.
+    pub hold: Hold,
+    /// How long it is held at most, counted from when the task is due; none: without limit.
+    pub lasts: Option<Duration>,
+    /// What happens if another task holds it.
+    pub conflict: Conflict,
+    /// For [`Conflict::Replace`] and [`Conflict::Reschedule`]: no due time is later than this after the lock was first
+    /// taken; a task that replaces another inherits that time.
+    pub within: Option<Duration>,
+}
+
+/// When a lock is released, unless it [`lasts`](Lock::lasts) shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// By the first claim of its task. What happens to that claim does not bring it back.
+    UntilStart,
+    /// By the end of its task: completed, archived, or gone, in whatever way.
+    UntilEnd,
+    /// By nothing but time; with its task, if that is deleted by a person or replaced.
+    Always,
+}
+
+/// What happens to a task whose lock is held. A task that has started, or ended, is never touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// It is not stored.
+    Keep,
+    /// It takes the place of the holder, which is gone, if that one waits: scheduled, pending or to be retried.
+    /// Otherwise it is not stored.
+    Replace,
+    /// It is not stored; the holder, if it waits, is due when this one would have been.
+    Reschedule,
+}
+
+impl Hold {
+    /// The number this is stored as. Golden: never changes. 0 means that there is no lock.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::UntilStart => 1,
+            Self::UntilEnd => 2,
+            Self::Always => 3,
+        }
+    }
+}
+
+impl Lock {
+    /// Whether a broker can take it.
+    pub(crate) fn check(&self) -> Result<()> {
+        if (1..=LOCK_NAMES_MAX).contains(&self.names.len()) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "a lock of {} names; it has 1 to {LOCK_NAMES_MAX}, one for each index key",
+            self.names.len()
+        )))
+    }
+}

@@ -1,0 +1,77 @@
+//! Notes: what a run leaves beside its task while it has it, and what the next run finds. Sealed; a few slots a task.
+//!
+//! A note is no result and decides nothing. It goes when its task goes.
+
+use crate::error::{Error, Result};
+use crate::queue::QueueName;
+use crate::seal::Sealed;
+use crate::task::TaskId;
+
+use super::{Broker, CLAIMS_MAX, Kept, Reply, Session, Settled, Ticket};
+
+/// Most bytes of one sealed note: 64 KiB.
+pub const NOTE_BYTES_MAX: usize = 64 * 1024;
+
+/// Where a note stands. One that is written again replaces what stood there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// How far the run is.
+    Progress,
+    /// What the runs said.
+    Log,
+    /// Which effects are done, and what came of them.
+    Effects,
+}
+
+impl Slot {
+    /// Every slot, in stored order.
+    pub const ALL: [Self; 3] = [Self::Progress, Self::Log, Self::Effects];
+
+    /// The number this slot is stored as. Golden: never changes.
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The slot stored as `code`.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
+/// A note to be written.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// The claim's ticket.
+    pub ticket: Ticket,
+    /// Where.
+    pub slot: Slot,
+    /// The attempt it was sealed for.
+    pub attempt: u32,
+    /// What.
+    pub sealed: Sealed,
+}
+
+/// Keeps notes.
+pub trait Annotate: Broker {
+    /// Writes notes of claims, each on its own, and answers per note in order, as a settle does: a claim the session
+    /// does not hold is [`Settled::Gone`] and nothing is written; a dead session
+    /// [`is_fenced`](crate::Error::is_fenced). Those who wait for [`Wake::Noted`](super::Wake::Noted) are woken.
+    fn note(&self, session: Session, notes: Vec<Note>) -> Reply<Vec<Settled>>;
+
+    /// The notes of a task, in the order of their slots; none if there is no such task.
+    fn notes(&self, queue: QueueName, id: TaskId) -> Reply<Vec<(Slot, Kept)>>;
+}
+
+/// How many notes, and how large.
+pub(crate) fn check(notes: &[Note]) -> Result<()> {
+    if notes.len() > CLAIMS_MAX {
+        return Err(Error::too_large(format!("{} notes; send at most {CLAIMS_MAX}", notes.len())));
+    }
+    let largest = notes.iter().map(|note| note.sealed.as_bytes().len()).max().unwrap_or_default();
+    if largest > NOTE_BYTES_MAX {
+        return Err(Error::too_large(format!(
+            "a note of {largest} bytes; at most {NOTE_BYTES_MAX}"
+        )));
+    }
+    Ok(())
+}
