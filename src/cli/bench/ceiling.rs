@@ -6,7 +6,7 @@ use std::time::Instant;
 use futures::future::try_join_all;
 use oncue::Result;
 use oncue::broker::{
-    Ask, BATCH_TASKS_MAX, Batch, BatchId, Lane, NewTask, Operate, Order, Session, Settlement,
+    Ask, BATCH_TASKS_MAX, Batch, Lane, NewTask, Operate, Order, Session, Settlement,
 };
 use oncue::envelope::Header;
 use oncue::queue::{Kind, QueueName};
@@ -34,7 +34,7 @@ pub(super) async fn drain(broker: &Arc<dyn Operate>, tasks: u64, payload: usize)
             let envelope = seals.envelope(TaskId::fresh(), header, &[], &vec![b'x'; payload])?;
             Ok(NewTask { fresh: true, ..NewTask::new(envelope, Due::Now) })
         });
-        let tasks = tasks.collect::<Result<Vec<_>>>()?.into();
+        let tasks = tasks.collect::<Result<Vec<_>>>()?;
         let batch = Batch::new(queue.clone(), tasks);
         broker.enqueue(batch).await?;
         left -= n;
