@@ -47,7 +47,7 @@ impl Bench {
             let sealed = seals.envelope(TaskId::fresh(), header.clone(), &[], &[42; 100]);
             NewTask { fresh: true, ..NewTask::new(sealed.expect("seals"), Due::Now) }
         };
-        let tasks = (0..tasks).map(|_| task()).collect();
+        let tasks: Vec<_> = (0..tasks).map(|_| task()).collect();
         Batch::new(self.queue.clone(), tasks)
     }
 

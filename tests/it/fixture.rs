@@ -90,7 +90,8 @@ impl Bench {
     }
 
     pub fn batch(&self, tasks: impl IntoIterator<Item = Spec>) -> Batch {
-        let tasks = tasks.into_iter().map(|spec| spec.seal(&self.queue, self.now())).collect();
+        let tasks: Vec<_> =
+            tasks.into_iter().map(|spec| spec.seal(&self.queue, self.now())).collect();
         Batch::new(self.queue.clone(), tasks)
     }
 

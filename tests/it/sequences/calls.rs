@@ -17,7 +17,7 @@ impl Run {
         let tasks = plans.iter().map(|plan| self.seal(plan)).collect();
         self.serial += 1;
         let id = BatchId(u128::from(self.serial).to_be_bytes());
-        let batch = Batch { id, queue: self.bench.queue.clone(), tasks, replicas: 0 };
+        let batch = Batch { id, ..Batch::new(self.bench.queue.clone(), tasks) };
         self.enqueue(&batch)?;
         if lost {
             self.enqueue(&batch)?;
