@@ -14,7 +14,7 @@ use crate::model::{Book, Standing};
 
 impl Run {
     pub fn enqueue_new(&mut self, plans: &[Plan], lost: bool) -> Verdict {
-        let tasks = plans.iter().map(|plan| self.seal(plan)).collect();
+        let tasks: Vec<_> = plans.iter().map(|plan| self.seal(plan)).collect();
         self.serial += 1;
         let id = BatchId(u128::from(self.serial).to_be_bytes());
         let batch = Batch { id, ..Batch::new(self.bench.queue.clone(), tasks) };
@@ -83,13 +83,8 @@ impl Run {
 
     pub fn oversize(&mut self, plan: Plan) -> Verdict {
         let task = self.seal(&plan);
-        let tasks = vec![task; BATCH_TASKS_MAX + 1].into();
-        self.enqueue(&Batch {
-            id: BatchId::fresh(),
-            queue: self.bench.queue.clone(),
-            tasks,
-            replicas: 0,
-        })
+        let tasks = vec![task; BATCH_TASKS_MAX + 1];
+        self.enqueue(&Batch::new(self.bench.queue.clone(), tasks))
     }
 
     pub fn dequeue_by_hand(
