@@ -26,8 +26,8 @@ impl Task for Fetch {
     const RETRY: RetryPolicy = RetryPolicy {
         min: Duration::from_millis(50),
         max: Duration::from_secs(1),
-        factor: 2.0,
         jitter: 0.0,
+        ..RetryPolicy::DEFAULT
     };
 }
 

@@ -3,7 +3,10 @@
 //! No actor and no thread of its own: it may be cloned, shared and called from anywhere. Concurrent enqueues
 //! are gathered by whoever owns the pipe to the broker, so a client adds no lane and no timer.
 
+mod edit;
 mod handle;
+mod ready;
+mod store;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,17 +15,13 @@ use std::time::Duration;
 pub use handle::{Handle, ResultOf};
 
 use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, Enqueued, NewTask, Operate};
-use crate::clock::Timestamp;
-use crate::codec::Codec;
-use crate::envelope::Header;
 use crate::error::{Error, Result};
-use crate::queue::{Kind, QueueName};
-use crate::seal::{SealBatch, Sealer};
-use crate::task::{Draft, Due, Options, RawTask, Task, TaskId};
+use crate::queue::QueueName;
+use crate::seal::Sealer;
+use crate::task::{Draft, RawTask, Task, TaskId};
 use crate::worker;
-
-/// Furthest a task can be put off, and the longest retention: ten years.
-const AHEAD_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
+use ready::{Raw, Ready};
+use store::Sent;
 
 /// Enqueues tasks. Cheap to clone, `Send + Sync`, at home in `actix_web::web::Data`.
 #[derive(Clone)]
@@ -31,17 +30,6 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     broker: Arc<dyn Operate>,
     sealer: Sealer,
-}
-
-/// A task that is sealed and not yet stored.
-struct Ready {
-    id: TaskId,
-    queue: QueueName,
-    /// Whether the caller gave it a key of its own, so that it may be there already.
-    keyed: bool,
-    /// How many replicas must have it before its enqueue returns.
-    replicas: u8,
-    task: NewTask,
 }
 
 impl Client {
@@ -67,38 +55,53 @@ impl Client {
 
     /// A handle to a task that was enqueued before, here or elsewhere.
     pub fn handle(&self, queue: &str, id: TaskId) -> Result<Handle> {
-        Ok(Handle::new(self.clone(), QueueName::parse(queue)?, id, false))
+        Ok(Handle::new(self.clone(), QueueName::parse(queue)?, id, Enqueued::Existing))
     }
 
-    /// Enqueues one task, plain or as a [`Draft`] with options. Ok means: stored, durably as the broker is.
+    /// Enqueues one task, plain or as a [`Draft`] with options. Ok means: stored, durably as the broker is; or, of a
+    /// unique task, that there is one already, and the handle is that one's: see [`Handle::enqueued`].
     ///
     /// # Errors
     /// A bad name or time [`is_invalid`](Error::is_invalid), a payload over 256 KiB
     /// [`is_too_large`](Error::is_too_large), a broker that does not answer
     /// [`is_unreachable`](Error::is_unreachable), one without room [`is_full`](Error::is_full).
     pub async fn enqueue<T: Task>(&self, draft: impl Into<Draft<T>>) -> Result<Handle> {
-        self.store_one(self.ready(&mut self.0.sealer.batch(1)?, draft.into())?).await
-    }
-
-    async fn store_one(&self, ready: Ready) -> Result<Handle> {
-        let Ready { id, queue, keyed, replicas, task } = ready;
-        let batch = Batch { replicas, ..Batch::new(queue.clone(), [task]) };
-        let enqueued = self.store(batch).await?;
-        // A fresh id can only be there already because this call stored it and its answer was lost.
-        let created = !keyed || enqueued.first() == Some(&Enqueued::Created);
-        Ok(Handle::new(self.clone(), queue, id, created))
+        let Draft { task, options } = draft.into();
+        let sealed = self.seal_with_spare(&mut self.0.sealer.batch(1)?, &task, &options);
+        drop(task);
+        self.store_one(sealed?, options.replicas, options.when_full.patience()).await
     }
 
     /// Enqueues a task whose type is not known here: for tools. Otherwise as [`enqueue`](Self::enqueue).
     pub async fn enqueue_raw(&self, draft: impl Into<Draft<RawTask>>) -> Result<Handle> {
-        let Draft { task: RawTask { kind, payload }, options } = draft.into();
-        let mut seals = self.0.sealer.batch(1)?;
-        let ready = self.seal(&mut seals, kind, &Defaults::RAW, &options, payload.as_bytes())?;
-        self.store_one(ready).await
+        let Draft { task, options } = draft.into();
+        let sealed = self.seal_with_spare(&mut self.0.sealer.batch(1)?, &Raw(&task), &options)?;
+        self.store_one(sealed, options.replicas, options.when_full.patience()).await
+    }
+
+    /// Stores a task; its spare, which is for another queue, if its own has no room.
+    async fn store_one(
+        &self,
+        (ready, spare): (Ready, Option<Ready>),
+        replicas: u8,
+        patience: Option<Duration>,
+    ) -> Result<Handle> {
+        let (queue, sent) = (ready.queue.clone(), ready.sent());
+        let batch = Batch { replicas, ..Batch::new(queue.clone(), [ready.task]) };
+        match (self.store(batch, patience).await, spare) {
+            (Err(error), Some(spare)) if error.is_full() => {
+                Box::pin(self.store_one((spare, None), replicas, None)).await
+            }
+            (stored, _) => {
+                let (id, enqueued) = self.outcome(&queue, &sent, &stored?, 0).await?;
+                Ok(Handle::new(self.clone(), queue, id, enqueued))
+            }
+        }
     }
 
     /// Enqueues many tasks in one round trip per queue, per queue all or nothing; handles in order. At most
-    /// 1,000 tasks and 4 MiB of records per queue: larger lots in chunks.
+    /// 1,000 tasks and 4 MiB of records per queue: larger lots in chunks. Where a queue has no room for all of its
+    /// tasks, the most patient of them is waited for; if all of them may spill, they are stored one by one.
     ///
     /// # Errors
     /// As [`enqueue`](Self::enqueue). Nothing is stored if a task does not seal or a limit is exceeded; when a
@@ -107,149 +110,71 @@ impl Client {
         &self,
         drafts: impl IntoIterator<Item = D>,
     ) -> Result<Vec<Handle>> {
-        let drafts: Vec<Draft<T>> = drafts.into_iter().map(Into::into).collect();
-        let mut seals = self.0.sealer.batch(drafts.len())?;
-        let mut handles = Vec::with_capacity(drafts.len());
-        let mut queues: HashMap<QueueName, (Vec<usize>, Vec<NewTask>, u8)> = HashMap::new();
-        for (position, draft) in drafts.into_iter().enumerate() {
-            let Ready { id, queue, keyed, replicas, task } = self.ready(&mut seals, draft)?;
-            let (positions, tasks, most) = queues.entry(queue.clone()).or_default();
-            *most = replicas.max(*most);
-            positions.push(position);
-            tasks.push(task);
-            handles.push(Handle::new(self.clone(), queue, id, !keyed));
+        let mut lots: HashMap<QueueName, Lot> = HashMap::new();
+        let mut drafts = drafts.into_iter().map(Into::into).collect::<Vec<Draft<T>>>();
+        let count = drafts.len();
+        let mut seals = self.0.sealer.batch(count)?;
+        for (position, Draft { task, options }) in drafts.drain(..).enumerate() {
+            let (ready, spare) = self.seal_with_spare(&mut seals, &task, &options)?;
+            let lot = lots.entry(ready.queue.clone()).or_default();
+            lot.replicas = lot.replicas.max(options.replicas);
+            lot.patience = lot.patience.max(options.when_full.patience());
+            lot.sent.push((position, ready.sent(), spare));
+            lot.tasks.push(ready.task);
         }
-        for (queue, (_, tasks, _)) in &queues {
-            let bytes: usize = tasks.iter().map(|task| task.envelope.record_len()).sum();
-            if tasks.len() > BATCH_TASKS_MAX || bytes > BATCH_BYTES_MAX {
-                return Err(Error::too_large(format!(
-                    "{} tasks of {bytes} bytes for queue {queue}; a batch holds {BATCH_TASKS_MAX} tasks and \
-                     {BATCH_BYTES_MAX} bytes: enqueue in chunks",
-                    tasks.len()
-                )));
+        drop(drafts);
+        for (queue, lot) in &lots {
+            lot.check(queue)?;
+        }
+        let mut handles: Vec<Option<Handle>> = vec![None; count];
+        for (queue, Lot { sent, tasks, replicas, patience }) in lots {
+            let batch = Batch { replicas, ..Batch::new(queue.clone(), tasks) };
+            match self.store(batch, patience).await {
+                Err(error) if error.is_full() => {
+                    if sent.iter().any(|(_, _, spare)| spare.is_none()) {
+                        return Err(error);
+                    }
+                    for (position, _, spare) in sent {
+                        if let Some(spare) = spare {
+                            handles[position] =
+                                Some(self.store_one((spare, None), replicas, None).await?);
+                        }
+                    }
+                }
+                stored => {
+                    let stored = stored?;
+                    for (at, (position, sent, _)) in sent.into_iter().enumerate() {
+                        let (id, enqueued) = self.outcome(&queue, &sent, &stored, at).await?;
+                        handles[position] =
+                            Some(Handle::new(self.clone(), queue.clone(), id, enqueued));
+                    }
+                }
             }
         }
-        for (queue, (positions, tasks, replicas)) in queues {
-            let batch = Batch { replicas, ..Batch::new(queue, tasks) };
-            let replies = self.store(batch).await?;
-            for (position, reply) in positions.into_iter().zip(replies) {
-                handles[position].created |= reply == Enqueued::Created;
-            }
-        }
-        Ok(handles)
-    }
-
-    /// Stores a batch. When the answer was lost it is asked once more under the same id, which cannot store
-    /// it twice.
-    async fn store(&self, batch: Batch) -> Result<Vec<Enqueued>> {
-        match self.0.broker.enqueue(batch.clone()).await {
-            Err(error) if error.is_unreachable() => self.0.broker.enqueue(batch).await,
-            answer => answer,
-        }
-    }
-
-    /// Seals a draft.
-    fn ready<T: Task>(&self, seals: &mut SealBatch, draft: Draft<T>) -> Result<Ready> {
-        let Draft { task, options } = draft;
-        let body = T::CODEC.encode(&task)?;
-        self.seal(seals, Kind::parse(T::KIND)?, &Defaults::of::<T>(), &options, &body)
-    }
-
-    fn seal(
-        &self,
-        seals: &mut SealBatch,
-        kind: Kind,
-        defaults: &Defaults,
-        options: &Options,
-        body: &[u8],
-    ) -> Result<Ready> {
-        let queue = QueueName::parse(options.queue.as_deref().unwrap_or(defaults.queue))?;
-        let id = match &options.key {
-            Some(key) => self.0.sealer.derive_id(&queue, &kind, key)?,
-            None => TaskId::fresh(),
-        };
-        let header = header(kind, queue.clone(), defaults, options, self.0.broker.now())?;
-        let envelope = seals.envelope(id, header, &options.headers, body)?;
-        let keyed = options.key.is_some();
-        let replicas = options.replicas;
-        Ok(Ready {
-            id,
-            queue,
-            keyed,
-            replicas,
-            task: NewTask { fresh: !keyed, ..NewTask::new(envelope, options.due) },
-        })
+        Ok(handles.into_iter().flatten().collect())
     }
 }
 
-/// What the type of a task says where an enqueue says nothing.
-struct Defaults {
-    queue: &'static str,
-    max_retry: u32,
-    timeout: Duration,
-    retention: Duration,
-    codec: Codec,
-    version: u16,
+/// The tasks of one queue in an enqueue of many.
+#[derive(Default)]
+struct Lot {
+    /// Where each stood among the drafts, and what is stored elsewhere if here is no room.
+    sent: Vec<(usize, Sent, Option<Ready>)>,
+    tasks: Vec<NewTask>,
+    replicas: u8,
+    patience: Option<Duration>,
 }
 
-impl Defaults {
-    const fn of<T: Task>() -> Self {
-        Self {
-            queue: T::QUEUE,
-            max_retry: T::MAX_RETRY,
-            timeout: T::TIMEOUT,
-            retention: T::RETENTION,
-            codec: T::CODEC,
-            version: T::VERSION,
+impl Lot {
+    fn check(&self, queue: &QueueName) -> Result<()> {
+        let bytes: usize = self.tasks.iter().map(|task| task.envelope.record_len()).sum();
+        if self.tasks.len() <= BATCH_TASKS_MAX && bytes <= BATCH_BYTES_MAX {
+            return Ok(());
         }
+        Err(Error::too_large(format!(
+            "{} tasks of {bytes} bytes for queue {queue}; a batch holds {BATCH_TASKS_MAX} tasks and \
+             {BATCH_BYTES_MAX} bytes: enqueue in chunks",
+            self.tasks.len()
+        )))
     }
-
-    /// Those of a type that says nothing but its kind.
-    const RAW: Self = {
-        #[derive(serde::Serialize, serde::Deserialize)]
-        struct Silent;
-        impl Task for Silent {
-            const KIND: &'static str = "silent";
-        }
-        Self::of::<Silent>()
-    };
-}
-
-/// The clear header of a draft.
-fn header(
-    kind: Kind,
-    queue: QueueName,
-    defaults: &Defaults,
-    options: &Options,
-    now: Timestamp,
-) -> Result<Header> {
-    let due = match options.due {
-        Due::Now => now,
-        Due::At(time) => time.max(now),
-        Due::In(delay) => now.plus(delay),
-    };
-    let retention = options.retention.unwrap_or(defaults.retention);
-    let timeout = options.timeout.unwrap_or(defaults.timeout);
-    let expires = options.expires.map(|wait| due.plus(wait));
-    let furthest = now.plus(AHEAD_MAX);
-    let deadline = options.deadline.map(Timestamp::from);
-    for (time, what) in [(Some(due), "due time"), (deadline, "deadline"), (expires, "expiry")] {
-        if time.is_some_and(|time| time > furthest) {
-            return Err(Error::invalid(format!("the {what} is more than ten years ahead")));
-        }
-    }
-    if retention > AHEAD_MAX || timeout > AHEAD_MAX {
-        return Err(Error::invalid("a timeout or retention of more than ten years"));
-    }
-    Ok(Header {
-        codec: defaults.codec,
-        schema: defaults.version,
-        max_retry: options.max_retry.unwrap_or(defaults.max_retry),
-        timeout,
-        deadline,
-        expires,
-        retention,
-        remember: options.key.is_some(),
-        ..Header::new(kind, queue, now)
-    })
 }

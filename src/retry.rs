@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::error::{Error, Result};
+
 /// Exponential backoff with jitter and a cap.
 ///
 /// The n-th retry waits `min * factor^(n-1)`, at most `max`, spread by `±jitter`.
@@ -19,6 +21,8 @@ pub struct RetryPolicy {
     pub factor: f64,
     /// Spread, as a share of the wait: 0 to 1.
     pub jitter: f64,
+    /// Whether the task then goes before all that waits, in place of behind it.
+    pub front: bool,
 }
 
 impl RetryPolicy {
@@ -28,11 +32,29 @@ impl RetryPolicy {
         max: Duration::from_secs(6 * 3600),
         factor: 2.0,
         jitter: 0.2,
+        front: false,
     };
 
     /// The same wait before every retry, without jitter.
     pub const fn fixed(wait: Duration) -> Self {
-        Self { min: wait, max: wait, factor: 1.0, jitter: 0.0 }
+        Self { min: wait, max: wait, factor: 1.0, jitter: 0.0, front: false }
+    }
+
+    /// The same waits, and then before all that waits in place of behind it.
+    #[must_use]
+    pub const fn front(self) -> Self {
+        Self { front: true, ..self }
+    }
+
+    /// Whether its numbers are numbers: factor 0 to 1000, jitter 0 to 1.
+    pub(crate) fn check(&self) -> Result<()> {
+        if (0.0..=1000.0).contains(&self.factor) && (0.0..=1.0).contains(&self.jitter) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "a retry policy of factor {} and jitter {}; use 0 to 1000 and 0 to 1",
+            self.factor, self.jitter
+        )))
     }
 
     /// The wait before retry number `retry` (1 is the first); `chance` is uniform in `[0, 1)`.

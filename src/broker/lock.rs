@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+pub use crate::task::{Conflict, Hold};
 
 /// Most names of one lock.
 pub const LOCK_NAMES_MAX: usize = 4;
@@ -36,40 +37,6 @@ pub struct Lock {
     /// For [`Conflict::Replace`] and [`Conflict::Reschedule`]: no due time is later than this after the lock was first
     /// taken; a task that replaces another inherits that time.
     pub within: Option<Duration>,
-}
-
-/// When a lock is released, unless it [`lasts`](Lock::lasts) shorter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// By the first claim of its task. What happens to that claim does not bring it back.
-    UntilStart,
-    /// By the end of its task: completed, archived, or gone, in whatever way.
-    UntilEnd,
-    /// By nothing but time; with its task, if that is deleted by a person or replaced.
-    Always,
-}
-
-/// What happens to a task whose lock is held. A task that has started, or ended, is never touched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conflict {
-    /// It is not stored.
-    Keep,
-    /// It takes the place of the holder, which is gone, if that one waits: scheduled, pending or to be retried.
-    /// Otherwise it is not stored.
-    Replace,
-    /// It is not stored; the holder, if it waits, is due when this one would have been.
-    Reschedule,
-}
-
-impl Hold {
-    /// The number this is stored as. Golden: never changes. 0 means that there is no lock.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::UntilStart => 1,
-            Self::UntilEnd => 2,
-            Self::Always => 3,
-        }
-    }
 }
 
 impl Lock {

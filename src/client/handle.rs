@@ -3,33 +3,33 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::marker::PhantomData;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::de::DeserializeOwned;
 
-use crate::broker::{Cancelled, TaskView, Wake};
+use crate::broker::{Act, Acted, Cancelled, Enqueued, TaskView, Wake};
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
 use crate::seal::{Purpose, Seat};
 use crate::state::State;
-use crate::task::TaskId;
+use crate::task::{Due, TaskId};
 
 use super::Client;
 
 /// An enqueued task.
 #[derive(Clone)]
 pub struct Handle {
-    client: Client,
+    pub(super) client: Client,
     queue: QueueName,
     id: TaskId,
-    pub(super) created: bool,
+    enqueued: Enqueued,
 }
 
 impl Handle {
-    pub(super) fn new(client: Client, queue: QueueName, id: TaskId, created: bool) -> Self {
-        Self { client, queue, id, created }
+    pub(super) fn new(client: Client, queue: QueueName, id: TaskId, enqueued: Enqueued) -> Self {
+        Self { client, queue, id, enqueued }
     }
 
     /// The task.
@@ -44,7 +44,12 @@ impl Handle {
 
     /// Whether this enqueue stored it; false: it was there, or is remembered.
     pub fn is_created(&self) -> bool {
-        self.created
+        matches!(self.enqueued, Enqueued::Created | Enqueued::Replaced(_))
+    }
+
+    /// What this enqueue did. Of a unique task that was not stored this handle is that of the one there is.
+    pub fn enqueued(&self) -> Enqueued {
+        self.enqueued
     }
 
     /// Where the task is now; none if it is gone. In Redis a user with the role of a producer alone is told pending
@@ -58,6 +63,35 @@ impl Handle {
     /// is cut off at its next await, and does not run again, unless it succeeds before.
     pub async fn cancel(&self) -> Result<Cancelled> {
         self.client.0.broker.cancel(self.queue.clone(), self.id).await
+    }
+
+    /// Lets it run at once, if it is scheduled, to be retried, or archived.
+    pub async fn run_now(&self) -> Result<Acted> {
+        self.act(Act::Run).await
+    }
+
+    /// Not before this time, if it has not started or is to be retried.
+    pub async fn reschedule_at(&self, time: SystemTime) -> Result<Acted> {
+        self.act(Act::Reschedule(Due::At(time.into()))).await
+    }
+
+    /// Not before this delay is over, if it has not started or is to be retried.
+    pub async fn reschedule_after(&self, delay: Duration) -> Result<Acted> {
+        self.act(Act::Reschedule(Due::In(delay))).await
+    }
+
+    /// Archives it, if it has not started or is to be retried.
+    pub async fn archive(&self) -> Result<Acted> {
+        self.act(Act::Archive).await
+    }
+
+    /// Deletes it, unless it runs: it leaves no trace.
+    pub async fn delete(&self) -> Result<Acted> {
+        self.act(Act::Delete).await
+    }
+
+    async fn act(&self, act: Act) -> Result<Acted> {
+        self.client.0.broker.act(self.queue.clone(), self.id, act).await
     }
 
     /// Waits for the task to end and opens its result: `handle.result::<T>().await`, with

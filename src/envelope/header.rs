@@ -69,7 +69,7 @@ pub struct Header {
 /// A field that a later version added to the header.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Extension {
-    /// Says which. No tag has a meaning yet.
+    /// Says which.
     pub tag: u8,
     /// Whether a reader that does not know the tag must refuse the task.
     pub critical: bool,

@@ -8,10 +8,12 @@
 //! record = u16 big-endian header length || header || sealed
 //! ```
 
+mod extras;
 mod header;
 
 use std::fmt;
 
+pub use extras::{TAG_BYTES_MAX, TAGS_MAX};
 pub use header::{EXTENSIONS_MAX, Extension, HEADER_BYTES_MAX, Header, PRIORITY_MAX};
 
 use crate::error::{Error, Result};

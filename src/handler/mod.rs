@@ -14,6 +14,7 @@ mod isolated;
 #[cfg(feature = "isolate")]
 mod program;
 mod replica;
+mod retries;
 mod route;
 mod stop;
 
@@ -30,6 +31,7 @@ pub use isolated::{child, isolated};
 #[cfg(feature = "isolate")]
 pub use program::program;
 pub(crate) use replica::Replicated;
+pub(crate) use retries::Retries;
 pub(crate) use route::{Hold, Input, Keeper, Routes, Runner, RunnerFactory, Surroundings};
 pub use route::{IntoRoute, Registration, Route, actor, blocking, function};
 pub(crate) use stop::Stop;

@@ -12,10 +12,11 @@ use crate::error::Result;
 use crate::isolate::{Limits, Pool, Program};
 use crate::queue::{Kind, QueueName};
 use crate::restart::Policy;
-use crate::retry::RetryPolicy;
 
 use super::isolated::{Isolation, default_runs, detail, ended, keep};
-use super::{DataMap, Input, Registration, Route, Runner, RunnerFactory, Surroundings, TaskError};
+use super::{
+    DataMap, Input, Registration, Retries, Route, Runner, RunnerFactory, Surroundings, TaskError,
+};
 
 /// `EX_DATAERR`: no retry can help.
 const ARCHIVE: i32 = 65;
@@ -31,7 +32,7 @@ pub fn program(kind: &str, program: Program) -> Registration {
         Ok(Route {
             kind: Kind::parse(kind)?,
             queue: QueueName::parse("default")?,
-            policy: RetryPolicy::DEFAULT,
+            retries: Retries::default(),
             concurrency: Some(default_runs()),
             replicas: None,
             concurrent: 1,
@@ -48,15 +49,6 @@ impl Registration {
     pub fn queue(self, queue: &str) -> Self {
         self.with(|route| {
             route.queue = QueueName::parse(queue)?;
-            Ok(())
-        })
-    }
-
-    /// How long to wait before each retry, in place of what its type says.
-    #[must_use]
-    pub fn retry(self, policy: RetryPolicy) -> Self {
-        self.with(|route| {
-            route.policy = policy;
             Ok(())
         })
     }

@@ -15,12 +15,11 @@ use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::queue::{Kind, KindHash, QueueName};
 use crate::restart::{Exit, Policy};
-use crate::retry::RetryPolicy;
 use crate::task::Task;
 
 use super::{
-    ActorHandler, Asynchronous, Blocking, BlockingFn, DataMap, Replicated, TaskContext, TaskError,
-    TaskFn,
+    ActorHandler, Asynchronous, Blocking, BlockingFn, DataMap, Replicated, Retries, TaskContext,
+    TaskError, TaskFn,
 };
 
 /// What a runner gets: an opened task, still encoded.
@@ -115,7 +114,7 @@ pub(crate) trait RunnerFactory: Send + Sync {
 pub struct Route {
     pub(crate) kind: Kind,
     pub(crate) queue: QueueName,
-    pub(crate) policy: RetryPolicy,
+    pub(crate) retries: Retries,
     pub(crate) concurrency: Option<usize>,
     pub(crate) replicas: Option<usize>,
     /// Tasks one replica takes at once.
@@ -135,7 +134,7 @@ impl Route {
         Ok(Self {
             kind,
             queue: QueueName::parse(T::QUEUE)?,
-            policy: T::RETRY,
+            retries: Retries::new(T::RETRY),
             concurrency: None,
             replicas: None,
             concurrent: 1,

@@ -38,7 +38,7 @@ impl IndexKey {
     fn derive(&self, fields: &[&str]) -> [u8; 16] {
         let mut mac = hmac::Context::with_key(&self.mac);
         for field in fields {
-            // Lengths fit: names are short, a caller's key is at most CALLER_KEY_BYTES_MAX.
+            // Lengths fit: names are short, a caller's key and a payload are bounded.
             mac.update(&(field.len() as u32).to_be_bytes());
             mac.update(field.as_bytes());
         }
@@ -73,6 +73,25 @@ pub(crate) fn derive_ids(
     }
     let fields = [namespace, queue.as_str(), kind.as_str(), key];
     Ok(keyring.index().iter().map(|index| TaskId::derived(index.derive(&fields))).collect())
+}
+
+/// The names of a lock over tasks of one kind, newest index key first.
+pub(crate) fn derive_locks(
+    keyring: &Keyring,
+    namespace: &str,
+    queue: &QueueName,
+    kind: &Kind,
+    what: [&str; 2],
+) -> Result<Vec<[u8; 16]>> {
+    if keyring.index().is_empty() {
+        return Err(Error::key(
+            "the keyring has no index key, and unique tasks need one; add an `index:1:...` entry as \
+             `oncue key generate` prints it, the same everywhere",
+        ));
+    }
+    let [by, value] = what;
+    let fields = ["", "lock", namespace, queue.as_str(), kind.as_str(), by, value];
+    Ok(keyring.index().iter().map(|index| index.derive(&fields)).collect())
 }
 
 #[cfg(test)]

@@ -132,6 +132,17 @@ impl Sealer {
         index::derive_ids(self.0.epochs.load().keyring(), self.namespace(), queue, kind, key)
     }
 
+    /// The names of the lock over tasks of this kind that are alike in `what`: by what, and its value. One under each
+    /// index key. Without an index key it [`is_key`](Error::is_key).
+    pub(crate) fn derive_locks(
+        &self,
+        queue: &QueueName,
+        kind: &Kind,
+        what: [&str; 2],
+    ) -> Result<Vec<[u8; 16]>> {
+        index::derive_locks(self.0.epochs.load().keyring(), self.namespace(), queue, kind, what)
+    }
+
     fn epochs(&self) -> Arc<Epochs> {
         self.0.epochs.load_full()
     }

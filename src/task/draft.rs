@@ -5,7 +5,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::clock::Timestamp;
-use crate::task::Task;
+use crate::retry::RetryPolicy;
+use crate::task::{By, Task, Unique};
 
 /// When a new task becomes pending. The broker's clock decides, never the client's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,33 @@ pub struct Options {
     pub(crate) retention: Option<Duration>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) replicas: u8,
+    pub(crate) priority: u8,
+    pub(crate) front: bool,
+    pub(crate) unique: Option<Unique>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) retry: Option<RetryPolicy>,
+    pub(crate) when_full: WhenFull,
+}
+
+/// What an enqueue does at a queue that is at its limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// It fails: [`is_full`](crate::Error::is_full).
+    #[default]
+    Fail,
+    /// It waits for room, so long at most.
+    Wait(Duration),
+    /// It goes to this queue instead.
+    Spill(String),
+}
+
+impl WhenFull {
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Wait(patience) => Some(*patience),
+            _ => None,
+        }
+    }
 }
 
 /// A task on its way to be enqueued, with options.
@@ -112,6 +140,54 @@ impl<T> Draft<T> {
     /// [`is_not_durable`](crate::Error::is_not_durable), and the task is stored all the same.
     pub fn replicas(self, replicas: u8) -> Self {
         self.with(|o| o.replicas = replicas)
+    }
+
+    /// From 0, the default, to 9: within its kind and queue a higher one goes first.
+    pub fn priority(self, priority: u8) -> Self {
+        self.with(|o| o.priority = priority)
+    }
+
+    /// Goes before all that waits in its queue already with its kind and priority. Due at once only.
+    pub fn front(self) -> Self {
+        self.with(|o| o.front = true)
+    }
+
+    /// One of its sort at a time, as [`Unique`] says.
+    pub fn unique(self, unique: Unique) -> Self {
+        self.with(|o| o.unique = Some(unique))
+    }
+
+    /// Runs once it has been quiet for this long: each further one, of the same payload or as [`unique`](Self::unique)
+    /// said, takes the place of the one before and starts the wait anew, for `max_wait` at most after the first.
+    pub fn debounce(self, quiet: Duration, max_wait: Option<Duration>) -> Self {
+        self.with(|o| {
+            let by = o.unique.take().map_or(By::Payload, |unique| unique.by);
+            let unique = Unique { by, within: max_wait, ..Unique::until_start().replace() };
+            o.due = Due::In(quiet);
+            o.unique = Some(unique);
+        })
+    }
+
+    /// A word to find the task by, in clear: 1 to 64 visible ASCII characters, at most 16 of them.
+    pub fn tag(self, tag: impl Into<String>) -> Self {
+        self.with(|o| o.tags.push(tag.into()))
+    }
+
+    /// How long to wait before each retry of this very task, in place of what its kind says;
+    /// [`retry_on`](crate::Registration::retry_on) goes before.
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        self.with(|o| o.retry = Some(policy))
+    }
+
+    /// Waits for room for this long if the queue is at its limit, in place of failing at once. Needs a tokio or actix
+    /// runtime.
+    pub fn wait_if_full(self, patience: Duration) -> Self {
+        self.with(|o| o.when_full = WhenFull::Wait(patience))
+    }
+
+    /// Goes to this queue if its own is at its limit.
+    pub fn spill_to(self, queue: impl Into<String>) -> Self {
+        self.with(|o| o.when_full = WhenFull::Spill(queue.into()))
     }
 
     /// Metadata for the handler, sealed with the payload.

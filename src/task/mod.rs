@@ -7,17 +7,21 @@ mod draft;
 mod id;
 mod raw;
 mod trail;
+mod unique;
 
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use draft::WhenFull;
 pub use draft::{Draft, Due, Options};
 pub use id::TaskId;
 pub use raw::RawTask;
 pub use trail::{CLASS_BYTES_MAX, Crash, Trail};
 pub(crate) use trail::{Detail, plain_class};
+pub(crate) use unique::By;
+pub use unique::{Conflict, Hold, Unique};
 
 use crate::codec::Codec;
 use crate::retry::RetryPolicy;

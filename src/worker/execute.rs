@@ -259,21 +259,24 @@ fn conclude(
         shared.recovered(job.claim.ticket.kind);
     }
     let route = shared.routes.get(job.claim.ticket.kind);
-    let policy = route.map_or(&RetryPolicy::DEFAULT, |route| &route.policy);
+    let policy = match route {
+        Some(route) => route.retries.after(&end.outcome, header.as_ref()),
+        None => RetryPolicy::DEFAULT,
+    };
     let ran = began.map(|began| began.elapsed()).unwrap_or_default();
     let Some(header) = header else {
         let kind = shared.unnamed.clone();
         // Without a header nothing is added to the trail: what it says may be what cannot be read.
         let (mut unused, limits) = (Trail::default(), Limits::default());
         let now = shared.broker.now();
-        let decision = decide(&end.outcome, &limits, &mut unused, policy, now, chance());
-        let settlement = Settlement::new(job.claim.ticket, order(decision, None));
+        let decision = decide(&end.outcome, &limits, &mut unused, &policy, now, chance());
+        let settlement = Settlement::new(job.claim.ticket, order(decision, None, false));
         return job.finish(settlement, decision, kind, None, ran);
     };
     let attempt = job.claim.trail.attempts.saturating_add(1);
     let mut trail = job.claim.trail.clone();
     let now = shared.broker.now();
-    let decision = decide(&end.outcome, &header.limits(), &mut trail, policy, now, chance());
+    let decision = decide(&end.outcome, &header.limits(), &mut trail, &policy, now, chance());
     let class = match &end.outcome {
         Outcome::Failed { .. } => trail.class.clone(),
         _ => None,
@@ -297,26 +300,25 @@ fn conclude(
         sealed.inspect_err(|error| tracing::error!(%error, "a result could not be sealed")).ok()
     });
     let result = result.map(|sealed| (attempt, sealed));
-    let settlement = settlement(&job, decision, trail, result);
+    let order = order(decision, result, policy.front);
+    let settlement = settlement(&job, order, trail);
     job.finish(settlement, decision, header.kind, class, ran);
 }
 
-fn settlement(
-    job: &Job,
-    decision: Decision,
-    trail: Trail,
-    result: Option<(u32, crate::seal::Sealed)>,
-) -> Settlement {
+fn settlement(job: &Job, order: Order, trail: Trail) -> Settlement {
     let trail = Some(trail).filter(|trail| *trail != job.claim.trail);
-    let order = order(decision, result);
     Settlement { trail, ..Settlement::new(job.claim.ticket, order) }
 }
 
-/// What a broker is to write for a decision.
-pub(crate) fn order(decision: Decision, result: Option<(u32, crate::seal::Sealed)>) -> Order {
+/// What a broker is to write for a decision. `front`: where a retry goes.
+pub(crate) fn order(
+    decision: Decision,
+    result: Option<(u32, crate::seal::Sealed)>,
+    front: bool,
+) -> Order {
     match decision {
         Decision::Complete(keep) => Order::Complete { keep, result },
-        Decision::Retry(after) => Order::Retry { after, front: false },
+        Decision::Retry(after) => Order::Retry { after, front },
         Decision::Snooze(after) => Order::Snooze { after },
         Decision::Release { alone } => {
             Order::Release { lane: if alone { Lane::Alone } else { Lane::Shared } }

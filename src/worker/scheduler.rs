@@ -138,7 +138,7 @@ fn conclude(shared: &Shared, claim: Claim) -> (Settlement, crate::outcome::Decis
     let decision = decide(&outcome, &limits, &mut trail, &RetryPolicy::DEFAULT, now, chance());
     let settlement = Settlement {
         trail: Some(trail).filter(|_| !is_newer),
-        ..Settlement::new(claim.ticket, order(decision, None))
+        ..Settlement::new(claim.ticket, order(decision, None, false))
     };
     (settlement, decision)
 }

@@ -92,7 +92,7 @@ fn conclude(turn: &Arc<Turn>, seat: usize, task: &InHand, shared: &Shared) -> Fi
     let outcome = if task.stop.has_begun() { Outcome::Lost } else { Outcome::Interrupted };
     let (now, limits) = (shared.broker.now(), Limits::default());
     let decision = decide(&outcome, &limits, &mut trail, &RetryPolicy::DEFAULT, now, chance());
-    let write: Write = order(decision, None);
+    let write: Write = order(decision, None, false);
     let (mut settlement, mut run) = (Settlement::new(task.ticket, write), None);
     if outcome == Outcome::Lost {
         settlement.trail = Some(trail);

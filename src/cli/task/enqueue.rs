@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use oncue::codec::PAYLOAD_BYTES_MAX;
 use oncue::task::RawTask;
-use oncue::{Error, Result};
+use oncue::{Error, Result, Unique};
 use serde::Serialize;
 
 use crate::cli::output::Output;
@@ -47,9 +47,77 @@ pub(in crate::cli) struct Args {
     /// How long the task and its result are kept once completed
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     retention: Option<Duration>,
+    /// From 0 to 9: within its kind and queue a higher one goes first
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    priority: u8,
+    /// Before all that waits already with its kind and priority
+    #[arg(long, conflicts_with_all = ["after", "at"])]
+    front: bool,
+    /// A word to find the task by, in clear; may be given again
+    #[arg(long = "tag", value_name = "WORD")]
+    tags: Vec<String>,
+    #[command(flatten)]
+    unique: Only,
     /// A header for the handler, sealed with the payload; may be given again
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
+}
+
+/// Whether there is to be one of its sort at a time.
+#[derive(clap::Args)]
+#[group(multiple = true)]
+struct Only {
+    /// One of its kind and payload until it has ended, for this long at most, counted from when it is due
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    unique: Option<Duration>,
+    /// Alike are tasks with this key, in place of the whole payload
+    #[arg(long, value_name = "KEY", requires = "unique", conflicts_with = "unique_fields")]
+    unique_key: Option<String>,
+    /// Alike are tasks that agree in these fields of their payload
+    #[arg(long, value_name = "FIELD,..", requires = "unique", value_delimiter = ',')]
+    unique_fields: Vec<String>,
+    /// Until its first run starts, until it has ended, or for the whole time
+    #[arg(long, requires = "unique", default_value = "end")]
+    unique_until: Until,
+    /// What becomes of a second one: it is dropped, takes the place of the first, or moves it
+    #[arg(long, requires = "unique", default_value = "drop")]
+    on_conflict: OnConflict,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Until {
+    Start,
+    End,
+    Always,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum OnConflict {
+    Drop,
+    Replace,
+    Reschedule,
+}
+
+impl Only {
+    fn unique(self) -> Option<Unique> {
+        let lasts = self.unique?;
+        let unique = match self.unique_until {
+            Until::Start => Unique::until_start(),
+            Until::End => Unique::until_end(),
+            Until::Always => Unique::for_ever(),
+        };
+        let unique = match (self.unique_key, self.unique_fields) {
+            (Some(key), _) => unique.key(key),
+            (None, fields) if !fields.is_empty() => unique.fields(fields),
+            _ => unique,
+        };
+        let unique = match self.on_conflict {
+            OnConflict::Drop => unique,
+            OnConflict::Replace => unique.replace(),
+            OnConflict::Reschedule => unique.reschedule(),
+        };
+        Some(unique.lasts(lasts))
+    }
 }
 
 pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<()> {
@@ -78,6 +146,16 @@ pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<(
     }
     if let Some(keep) = args.retention {
         draft = draft.retention(keep);
+    }
+    draft = draft.priority(args.priority);
+    if args.front {
+        draft = draft.front();
+    }
+    for tag in args.tags {
+        draft = draft.tag(tag);
+    }
+    if let Some(unique) = args.unique.unique() {
+        draft = draft.unique(unique);
     }
     for (name, value) in args.headers {
         draft = draft.header(name, value);
@@ -128,7 +206,7 @@ struct Enqueued {
     id: String,
     queue: String,
     kind: String,
-    /// False: a task of the same key was there, or is remembered.
+    /// False: a task of the same key or sort was there, or is remembered.
     created: bool,
 }
 

@@ -16,6 +16,9 @@ pub(super) struct Clear {
     /// Runs within the last 72 h that took their worker down.
     pub(super) crashes: usize,
     pub(super) created: String,
+    pub(super) priority: u8,
+    /// Words to find it by.
+    pub(super) tags: Vec<String>,
     /// When the state ends by itself.
     pub(super) until: Option<String>,
     /// Why it is archived.
@@ -44,6 +47,8 @@ impl Clear {
             max_retry: header.as_ref().map_or(0, |header| header.max_retry),
             crashes: view.trail.crashes.len(),
             created: header.as_ref().map_or("?".into(), |header| header.created.to_string()),
+            priority: header.as_ref().map_or(0, |header| header.priority),
+            tags: header.as_ref().map_or_else(Vec::new, |header| header.tags()),
             until: view.until.map(|until| until.to_string()),
             reason: view.reason.map(|reason| reason.as_str()),
             class: view.trail.class.clone(),
