@@ -47,7 +47,7 @@ pub enum Outcome {
     Interrupted,
     /// The lease ran out: the worker is gone. A crash.
     Lost,
-    /// The keyring lacks the key.
+    /// Nobody here can read it yet: the keyring lacks the key, or a newer version wrote it.
     KeyMissing,
     /// The record was altered, or does not decode.
     Unopenable,

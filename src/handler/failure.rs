@@ -76,6 +76,15 @@ impl TaskError {
         Self { outcome: Outcome::Interrupted, message: String::new() }
     }
 
+    /// A payload that cannot be read: never, or not by this worker.
+    pub(crate) fn unread(error: crate::Error) -> Self {
+        if error.is_newer() {
+            return Self { outcome: Outcome::KeyMissing, message: cut(error.to_string()) };
+        }
+        let Self { message, .. } = error.into();
+        Self::skip_retry(message).class("payload")
+    }
+
     /// Names the class of a failure (clear text, at most 64 visible ASCII characters), in place of `handler`.
     #[must_use]
     pub fn class(mut self, word: impl Into<Cow<'static, str>>) -> Self {

@@ -242,8 +242,5 @@ async fn tell_if_it_lingers(
 
 /// Reads the task out of the input.
 pub(super) fn decode<T: Task>(input: &Input) -> Result<T, TaskError> {
-    input.codec.decode(&input.body).map_err(|error| {
-        let TaskError { message, .. } = error.into();
-        TaskError::skip_retry(message).class("payload")
-    })
+    crate::task::read(input.version, input.codec, &input.body).map_err(TaskError::unread)
 }

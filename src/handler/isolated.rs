@@ -205,6 +205,7 @@ fn call(input: &Input) -> Call {
     Call {
         kind: run.kind.as_str().to_owned(),
         codec: input.codec as u8,
+        version: input.version,
         body: input.body.to_vec(),
         keep: input.keep,
         id: *run.id.as_bytes(),
@@ -227,6 +228,7 @@ fn answer<F: BlockingFn<Args>, Args>(handler: &F, call: Call) -> Answer {
         Err(TaskError { outcome, message }) => match outcome {
             Outcome::Snoozed(delay) => Answer::Snoozed(delay),
             Outcome::Revoked => Answer::Revoked,
+            Outcome::KeyMissing => Answer::Newer { message },
             Outcome::Failed { class, retry } => {
                 let class = class.into_owned();
                 match retry {
@@ -262,10 +264,8 @@ fn handle<F: BlockingFn<Args>, Args>(
         stop: Arc::new(Stop::default()),
         data: Arc::new(DataMap::default()),
     });
-    let task = Codec::from_byte(call.codec)?.decode(&call.body).map_err(|error| {
-        let TaskError { message, .. } = error.into();
-        TaskError::skip_retry(message).class("payload")
-    })?;
+    let codec = Codec::from_byte(call.codec)?;
+    let task = crate::task::read(call.version, codec, &call.body).map_err(TaskError::unread)?;
     handler.call(task, &context, call.keep)
 }
 
@@ -283,6 +283,7 @@ fn said(answer: Answer, stderr: &str) -> Result<Option<Vec<u8>>, TaskError> {
         Answer::Never { class, message } => TaskError::skip_retry(full(message)).class(class),
         Answer::Snoozed(delay) => TaskError::snooze(delay),
         Answer::Revoked => TaskError::revoke(),
+        Answer::Newer { message } => TaskError::unread(crate::Error::newer(message)),
     })
 }
 

@@ -26,6 +26,8 @@ use super::{
 pub(crate) struct Input {
     pub(crate) context: TaskContext,
     pub(crate) codec: Codec,
+    /// The version of the payload's shape.
+    pub(crate) version: u16,
     pub(crate) body: crate::seal::Plaintext,
     /// Whether a result would be kept.
     pub(crate) keep: bool,

@@ -43,6 +43,7 @@ pub(super) struct Ready {
 pub(crate) struct Call {
     pub(crate) kind: String,
     pub(crate) codec: u8,
+    pub(crate) version: u16,
     pub(crate) body: Vec<u8>,
     /// Whether a result would be kept.
     pub(crate) keep: bool,
@@ -77,4 +78,8 @@ pub(crate) enum Answer {
     },
     Snoozed(Duration),
     Revoked,
+    /// A newer version wrote the payload.
+    Newer {
+        message: String,
+    },
 }

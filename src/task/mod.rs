@@ -8,6 +8,7 @@ mod id;
 mod raw;
 mod trail;
 mod unique;
+mod version;
 
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub use trail::{CLASS_BYTES_MAX, Crash, Trail};
 pub(crate) use trail::{Detail, plain_class};
 pub(crate) use unique::By;
 pub use unique::{Conflict, Hold, Unique};
+pub use version::Old;
+pub(crate) use version::read;
 
 use crate::codec::Codec;
 use crate::retry::RetryPolicy;
@@ -63,6 +66,36 @@ pub trait Task: Serialize + DeserializeOwned + Send + 'static {
     const VERSION: u16 = 1;
     /// How long to wait before each retry.
     const RETRY: RetryPolicy = RetryPolicy::DEFAULT;
+
+    /// Reads a payload that was enqueued with an older [`VERSION`](Self::VERSION); without a word of its own as if it were
+    /// of this one, which is enough where fields were added with `#[serde(default)]`. Payloads of a newer version
+    /// than the type's are put off, at no cost, until a worker comes that knows it, for 24 h.
+    ///
+    /// ```
+    /// # use oncue::{Result, Task, task::Old};
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct SendEmail {
+    ///     to: Vec<String>,
+    /// }
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct SendEmailV1 {
+    ///     to: String,
+    /// }
+    ///
+    /// impl Task for SendEmail {
+    ///     const KIND: &'static str = "email:send";
+    ///     const VERSION: u16 = 2;
+    ///
+    ///     fn upcast(old: Old<'_>) -> Result<Self> {
+    ///         let first: SendEmailV1 = old.decode()?;
+    ///         Ok(Self { to: vec![first.to] })
+    ///     }
+    /// }
+    /// ```
+    fn upcast(old: Old<'_>) -> crate::Result<Self> {
+        old.decode()
+    }
 
     /// This task with options of its own.
     fn draft(self) -> Draft<Self>

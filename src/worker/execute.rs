@@ -144,7 +144,8 @@ fn begin(
     let hold = Hold { _slot: job.slot(), _permit: permit };
     let keep = !header.retention.is_zero();
     let probe = job.pass.as_ref().is_some_and(|pass| pass.is_probe);
-    let input = Input { context, codec: opened.codec, body: opened.body, keep, probe, hold };
+    let (codec, version) = (opened.codec, header.schema);
+    let input = Input { context, codec, version, body: opened.body, keep, probe, hold };
     job.held.stop.begin();
     match catch_unwind(AssertUnwindSafe(|| runner.run(input))) {
         Ok(run) => Ok(AssertUnwindSafe(run).catch_unwind()),

@@ -37,7 +37,7 @@ pub(super) enum Task {
     /// left out have the library's defaults, not those of the kind's type, which is not
     /// known here.
     #[command(verbatim_doc_comment)]
-    Enqueue(enqueue::Args),
+    Enqueue(Box<enqueue::Args>),
 }
 
 pub(super) async fn run(command: Task, target: &Target, output: Output) -> Result<()> {
@@ -49,6 +49,6 @@ pub(super) async fn run(command: Task, target: &Target, output: Output) -> Resul
         Task::Archive(args) => act::run(args, Act::Archive, target, output).await,
         Task::Delete(args) => act::run(args, Act::Delete, target, output).await,
         Task::Reschedule(args) => act::reschedule(args, target, output).await,
-        Task::Enqueue(args) => enqueue::run(args, target, output).await,
+        Task::Enqueue(args) => enqueue::run(*args, target, output).await,
     }
 }
