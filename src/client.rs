@@ -5,6 +5,7 @@
 
 mod edit;
 mod handle;
+mod notes;
 mod ready;
 mod store;
 

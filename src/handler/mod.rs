@@ -11,6 +11,7 @@ mod failure;
 mod function;
 #[cfg(feature = "isolate")]
 mod isolated;
+mod notes;
 #[cfg(feature = "isolate")]
 mod program;
 mod replica;
@@ -28,6 +29,8 @@ pub(crate) use function::{Asynchronous, Blocking};
 pub use function::{BlockingFn, IntoTaskResult, TaskFn};
 #[cfg(feature = "isolate")]
 pub use isolated::{child, isolated};
+pub use notes::{EFFECT_NAME_BYTES_MAX, EFFECTS_BYTES_MAX, PROGRESS_BYTES_MAX};
+pub(crate) use notes::{Effect, Effects, Notes, Wanted};
 #[cfg(feature = "isolate")]
 pub use program::program;
 pub(crate) use replica::Replicated;

@@ -15,7 +15,8 @@ use crate::restart::Policy;
 
 use super::isolated::{Isolation, default_runs, detail, ended, keep};
 use super::{
-    DataMap, Input, Registration, Retries, Route, Runner, RunnerFactory, Surroundings, TaskError,
+    DataMap, Input, Registration, Retries, Route, Runner, RunnerFactory, Surroundings, TaskContext,
+    TaskError,
 };
 
 /// `EX_DATAERR`: no retry can help.
@@ -91,19 +92,35 @@ struct Processes(Arc<Pool>);
 
 impl Runner for Processes {
     fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>> {
-        let pool = self.0.clone();
+        let (pool, context) = (self.0.clone(), input.context.clone());
         async move {
             if input.codec != Codec::Json {
                 let message = "the payload is not JSON, and a program gets JSON; enqueue it with the codec Json";
                 return Err(TaskError::skip_retry(message).class("payload"));
             }
             match pool.feed(&input.body, Box::new(input.hold)).await {
-                Ok((0, printed, _)) => Ok(result(printed).filter(|_| input.keep)),
-                Ok((code, _, stderr)) => Err(failed(code, &stderr)),
-                Err(ending) => Err(ended(ending)),
+                Ok((0, printed, stderr)) => {
+                    say(&context, &stderr);
+                    Ok(result(printed).filter(|_| input.keep))
+                }
+                Ok((code, _, stderr)) => {
+                    say(&context, &stderr);
+                    Err(failed(code, &stderr))
+                }
+                Err(ending) => {
+                    say(&context, &ending.stderr);
+                    Err(ended(ending))
+                }
             }
         }
         .boxed_local()
+    }
+}
+
+/// What a program prints on standard error is the log of its task.
+fn say(context: &TaskContext, stderr: &str) {
+    if !stderr.is_empty() {
+        context.log(stderr);
     }
 }
 

@@ -15,6 +15,7 @@ mod health;
 mod heartbeater;
 mod job;
 mod life;
+mod notes;
 mod place;
 mod prepare;
 mod presence;
