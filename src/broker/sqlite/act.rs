@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::fault::Step;
 use super::found::Found;
-use super::task::{MARKS, RECORD, REMEMBER, due_at};
+use super::task::{RECORD, due_at};
 use super::txn::Txn;
 use crate::broker::{Act, Acted};
 use crate::envelope::{Envelope, Stored};
@@ -42,8 +42,7 @@ fn find(tx: &mut Txn<'_>, queue: &QueueName, id: TaskId) -> Step<Option<Found>> 
 
 /// Writes another record in place of the one seen. That they belong together was checked.
 pub(super) fn replace(tx: &mut Txn<'_>, seen: &Stored, envelope: &Envelope) -> Step<Option<Acted>> {
-    let header = envelope.header();
-    let Some(found) = find(tx, &header.queue, envelope.id())? else {
+    let Some(found) = find(tx, &envelope.header().queue, envelope.id())? else {
         return Ok(Some(Acted::Missing));
     };
     if !found.is_waiting() {
@@ -59,10 +58,5 @@ pub(super) fn replace(tx: &mut Txn<'_>, seen: &Stored, envelope: &Envelope) -> S
         return Ok(Some(Acted::Changed));
     }
     tx.conn.prepare_cached(REPLACE)?.execute(params![found.row, envelope.record()])?;
-    let remember = if header.remember { REMEMBER } else { 0 };
-    let marks = found.marks & !REMEMBER | remember;
-    if marks != found.marks {
-        tx.conn.prepare_cached(MARKS)?.execute([found.row, marks])?;
-    }
     Ok(Some(Acted::Done))
 }

@@ -9,7 +9,7 @@ use super::fault::Step;
 use super::found::Found;
 use super::inspect;
 use super::task::{self, LOCK, ms, time};
-use super::txn::Txn;
+use super::txn::{Txn, mutant};
 use crate::broker::{Conflict, Enqueued, Hold, LOCK_NAMES_MAX, Lock, LockName};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -21,7 +21,11 @@ pub(super) const HOLDER: &str = "SELECT owner, id, since FROM oncue_lock
 const TAKE: &str = "INSERT INTO oncue_lock (queue, name, owner, id, since, until)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (queue, name) DO UPDATE
     SET owner = excluded.owner, id = excluded.id, since = excluded.since, until = excluded.until";
+pub(super) const MOVE: &str = "UPDATE oncue_lock SET until = ?2 WHERE owner = ?1";
 pub(super) const FREE: &str = "DELETE FROM oncue_lock WHERE owner = ?1";
+#[cfg(feature = "failpoints")]
+const STEAL: &str = "DELETE FROM oncue_lock
+    WHERE queue = (SELECT queue FROM oncue_task WHERE row = ?1)";
 
 /// What may release a lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,8 +57,12 @@ pub(super) fn mark(lock: &Lock) -> i64 {
 /// Releases the lock of a task if this does; answers its marks from then on, which are the caller's to write.
 pub(super) fn release(tx: &Txn<'_>, row: i64, marks: i64, event: Event) -> Step<i64> {
     let hold = (marks & LOCK) >> LOCK.trailing_zeros();
-    if !event.releases(hold) {
+    if !event.releases(hold) || event == Event::Ended && mutant!(tx, LeakLock) {
         return Ok(marks);
+    }
+    #[cfg(feature = "failpoints")]
+    if event == Event::Ended && mutant!(tx, StealLock) {
+        tx.conn.execute(STEAL, [row])?;
     }
     tx.conn.prepare_cached(FREE)?.execute([row])?;
     Ok(marks & !LOCK)
@@ -83,58 +91,47 @@ pub(super) fn contend(
     lock: &Lock,
     due: Timestamp,
 ) -> Step<Contest> {
-    let holders = holders(tx, queue, id, lock)?;
-    let latest = |since: Timestamp| match lock.within {
-        Some(within) => due.min(since.plus(within)),
-        None => due,
-    };
-    let Some(first) = holders.first().map(|holder| holder.id) else {
-        return Ok(Contest::Won { due, since: tx.now(), answer: Enqueued::Created });
-    };
-    if lock.conflict == Conflict::Keep {
-        return Ok(Contest::Lost(Enqueued::Held(first)));
-    }
-    let mut since = tx.now();
-    let mut waiting = Vec::with_capacity(holders.len());
-    for holder in &holders {
-        match Found::by_row(tx, queue, holder.owner)?.filter(Found::is_waiting) {
-            Some(found) => waiting.push(found),
-            None => return Ok(Contest::Lost(Enqueued::Held(holder.id))),
-        }
-        since = since.min(holder.since);
-    }
-    let due = latest(since);
-    if lock.conflict == Conflict::Reschedule {
-        for found in waiting {
-            found.reschedule(tx, due)?;
-        }
-        return Ok(Contest::Lost(Enqueued::Moved(first)));
-    }
-    for found in waiting {
-        found.delete(tx)?;
-    }
-    Ok(Contest::Won { due, since, answer: Enqueued::Replaced(first) })
-}
-
-struct Holder {
-    owner: i64,
-    id: TaskId,
-    since: Timestamp,
-}
-
-/// The other tasks that hold any of these names, by name; more than one only if index keys were changed.
-fn holders(tx: &Txn<'_>, queue: i64, id: TaskId, lock: &Lock) -> Step<Vec<Holder>> {
     let mut query = tx.conn.prepare_cached(HOLDER)?;
     let mut holders: Vec<Holder> = Vec::new();
     for name in &lock.names {
         let holder = query.query_row(params![queue, name.0, ms(tx.now())], |row| {
             Ok(Holder { owner: row.get(0)?, id: task::id(row, 1)?, since: time(row.get(2)?) })
         });
-        holders.extend(holder.optional()?.filter(|holder| {
-            holder.id != id && holders.iter().all(|known| known.owner != holder.owner)
-        }));
+        holders.extend(holder.optional()?.filter(|holder| holder.id != id));
     }
-    Ok(holders)
+    let Some(Holder { owner, id: held_by, since }) = holders.first().copied() else {
+        return Ok(Contest::Won { due, since: tx.now(), answer: Enqueued::Created });
+    };
+    let held = Contest::Lost(Enqueued::Held(held_by));
+    // Several hold it, each under another name, only while index keys change.
+    let is_alone = holders.iter().all(|holder| holder.owner == owner);
+    if lock.conflict == Conflict::Keep || !is_alone {
+        return Ok(held);
+    }
+    let Some(found) = Found::by_row(tx, queue, owner)?.filter(Found::is_waiting) else {
+        return Ok(held);
+    };
+    let due = lock.within.map_or(due, |within| due.min(since.plus(within)));
+    if lock.conflict == Conflict::Replace {
+        found.delete(tx)?;
+        return Ok(Contest::Won { due, since, answer: Enqueued::Replaced(held_by) });
+    }
+    found.reschedule(tx, due)?;
+    tx.conn.prepare_cached(MOVE)?.execute(params![owner, until(tx, lock, due)])?;
+    Ok(Contest::Lost(Enqueued::Moved(held_by)))
+}
+
+/// Who holds a name.
+#[derive(Clone, Copy)]
+struct Holder {
+    owner: i64,
+    id: TaskId,
+    since: Timestamp,
+}
+
+/// When a lock is released at the latest, of a task that is due then.
+fn until(tx: &Txn<'_>, lock: &Lock, due: Timestamp) -> Option<i64> {
+    lock.lasts.map(|lasts| ms(due.max(tx.now()).plus(lasts)))
 }
 
 /// Takes a lock under all its names.
@@ -145,7 +142,7 @@ pub(super) fn take(
     due: Timestamp,
     since: Timestamp,
 ) -> Step<()> {
-    let until = lock.lasts.map(|lasts| ms(due.max(tx.now()).plus(lasts)));
+    let until = until(tx, lock, due);
     let mut take = tx.conn.prepare_cached(TAKE)?;
     for name in &lock.names {
         take.execute(params![queue, name.0, row, id.as_bytes(), ms(since), until])?;

@@ -159,6 +159,7 @@ pub(super) struct Going {
 /// Deletes a task and all that hangs on it, but for a lock that only time releases; its id may be remembered.
 pub(super) fn go(tx: &mut Txn<'_>, going: &Going) -> Step<()> {
     let Going { row, queue, marks, .. } = *going;
+    lock::release(tx, row, marks, Event::Ended)?;
     tx.conn.prepare_cached(DELETE_TASK)?.execute([row])?;
     tx.conn.prepare_cached(DELETE_RECORD)?.execute([row])?;
     if marks & TRAIL != 0 {
@@ -170,7 +171,6 @@ pub(super) fn go(tx: &mut Txn<'_>, going: &Going) -> Step<()> {
     if marks & NOTE != 0 {
         tx.conn.prepare_cached(note::DELETE)?.execute([row])?;
     }
-    lock::release(tx, row, marks, Event::Ended)?;
     let until = going.ended.plus(KEY_MEMORY);
     if marks & REMEMBER != 0 && until > tx.now() && !mutant!(tx, ForgetKey) {
         let mut remember = tx.conn.prepare_cached(REMEMBERED)?;

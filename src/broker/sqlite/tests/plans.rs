@@ -65,6 +65,7 @@ async fn what_runs_often_is_planned_once_and_searches() {
         found::PUT_OFF,
         found::ARCHIVE,
         lock::HOLDER,
+        lock::MOVE,
         lock::FREE,
         forget::LOCKS,
         note::READ,
