@@ -9,6 +9,7 @@ use oncue::{Error, Result};
 
 use super::book::{Book, Place};
 use super::state_of;
+use crate::fixture::payload_of;
 
 use State::{Archived, Completed, Pending, Retry, Scheduled};
 
@@ -46,7 +47,7 @@ impl Book {
         }
     }
 
-    /// Compared is what a stranger can see of a record: its header, and how long it is.
+    /// Two records that say the same are the same here.
     pub fn replace(&mut self, seen: &Stored, envelope: &Envelope) -> Result<Acted> {
         let Some(row) = self.tasks.get_mut(&seen.id()) else { return Ok(Acted::Missing) };
         let state = state_of(&row.place);
@@ -55,7 +56,7 @@ impl Book {
         }
         let there = Stored::parse(seen.id(), row.record.clone())?;
         let same =
-            there.header_bytes() == seen.header_bytes() && there.record_len() == seen.record_len();
+            there.header_bytes() == seen.header_bytes() && payload_of(&there) == payload_of(seen);
         if !same {
             return Ok(Acted::Changed);
         }
