@@ -2,8 +2,10 @@
 
 mod advance;
 mod beat;
+mod conflicts;
 mod dequeue;
 mod enqueue;
+mod front;
 mod inspect;
 mod locks;
 mod operate;
