@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use oncue::broker::*;
 use oncue::clock::Timestamp;
-use oncue::state::{Reason, State};
+use oncue::state::State;
 use oncue::task::{Due, TaskId};
 
 use super::open;
@@ -31,29 +31,6 @@ fn due_of(bench: &Bench, id: TaskId) -> Option<Timestamp> {
     bench.show(id).expect("there").until
 }
 
-/// Brings a task that was just enqueued, due in a minute, into this state.
-fn bring(bench: &Bench, id: TaskId, state: Option<State>) {
-    if state != Some(State::Scheduled) {
-        bench.pass(MINUTE);
-        bench.advance();
-    }
-    if matches!(state, Some(State::Scheduled | State::Pending)) {
-        return;
-    }
-    let (session, claims) = bench.take_all();
-    assert_eq!(ids(&claims), [id]);
-    let order = match state {
-        Some(State::Retry) => Order::Retry { after: MINUTE, front: false },
-        Some(State::Completed) => keep(HOUR),
-        Some(State::Archived) => Order::Archive { reason: Reason::Exhausted },
-        None => complete(),
-        _ => return,
-    };
-    let mut end = Settlement::new(claims[0].ticket, order);
-    end.trail = Some(trail(1));
-    assert_eq!(bench.settle(&session, vec![end]), [Settled::Done]);
-}
-
 const STATES: [(Option<State>, bool); 7] = [
     (Some(State::Scheduled), true),
     (Some(State::Pending), true),
@@ -71,7 +48,7 @@ fn in_every_state(mut check: impl FnMut(&Bench, TaskId, Option<State>, bool)) {
         bench.queue = queue(&format!("holder-{}", state.map_or("gone", State::as_str)));
         let always = Lock { hold: Hold::Always, ..lock([1, 2]) };
         let holder = bench.put_one(task(KINDS[0]).key("holder").after(MINUTE).lock(always));
-        bring(&bench, holder, state);
+        bench.bring(holder, state);
         assert_eq!(bench.state(holder), state);
         check(&bench, holder, state, waits);
     }
