@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, LocalBoxFuture};
-use serde::de::IgnoredAny;
 
 use crate::codec::Codec;
 use crate::error::Result;
@@ -15,7 +14,9 @@ use crate::restart::Policy;
 use crate::retry::RetryPolicy;
 
 use super::isolated::{Isolation, default_runs, detail, ended, keep};
-use super::{DataMap, Input, Registration, Route, Runner, RunnerFactory, Surroundings, TaskError};
+use super::{
+    DataMap, Input, Registration, Route, Runner, RunnerFactory, Surroundings, TaskError, text,
+};
 
 /// `EX_DATAERR`: no retry can help.
 const ARCHIVE: i32 = 65;
@@ -40,26 +41,6 @@ pub fn program(kind: &str, program: Program) -> Registration {
         })
     };
     Registration::new(route())
-}
-
-impl Registration {
-    /// The queue this kind is expected in, in place of the one its type names.
-    #[must_use]
-    pub fn queue(self, queue: &str) -> Self {
-        self.with(|route| {
-            route.queue = QueueName::parse(queue)?;
-            Ok(())
-        })
-    }
-
-    /// How long to wait before each retry, in place of what its type says.
-    #[must_use]
-    pub fn retry(self, policy: RetryPolicy) -> Self {
-        self.with(|route| {
-            route.policy = policy;
-            Ok(())
-        })
-    }
 }
 
 /// A program, as the runtime sees it.
@@ -106,24 +87,12 @@ impl Runner for Processes {
                 return Err(TaskError::skip_retry(message).class("payload"));
             }
             match pool.feed(&input.body, Box::new(input.hold)).await {
-                Ok((0, printed, _)) => Ok(result(printed).filter(|_| input.keep)),
+                Ok((0, printed, _)) => Ok(text::result(&printed).filter(|_| input.keep)),
                 Ok((code, _, stderr)) => Err(failed(code, &stderr)),
                 Err(ending) => Err(ended(ending)),
             }
         }
         .boxed_local()
-    }
-}
-
-/// What was printed as JSON: as it is if it is JSON, else as a string; nothing if there is nothing.
-fn result(printed: Vec<u8>) -> Option<Vec<u8>> {
-    let text = printed.trim_ascii();
-    if text.is_empty() {
-        None
-    } else if serde_json::from_slice::<IgnoredAny>(text).is_ok() {
-        Some(text.to_vec()).filter(|text| text != b"null")
-    } else {
-        serde_json::to_vec(&String::from_utf8_lossy(text)).ok()
     }
 }
 
@@ -133,17 +102,4 @@ fn failed(code: i32, stderr: &str) -> TaskError {
     let error =
         if code == ARCHIVE { TaskError::skip_retry(message) } else { TaskError::new(message) };
     error.class(class)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_printed_becomes_a_result() {
-        let result = |text: &str| result(text.as_bytes().to_vec());
-        assert_eq!(result(" {\"a\": 1}\n"), Some(b"{\"a\": 1}".to_vec()));
-        assert_eq!(result("done\n"), Some(b"\"done\"".to_vec()));
-        assert_eq!((result(" \n"), result("null")), (None, None));
-    }
 }

@@ -168,6 +168,24 @@ impl Registration {
         })
     }
 
+    /// The queue this kind is expected in, in place of the one its type names.
+    #[must_use]
+    pub fn queue(self, queue: &str) -> Self {
+        self.with(|route| {
+            route.queue = QueueName::parse(queue)?;
+            Ok(())
+        })
+    }
+
+    /// How long to wait before each retry, in place of what its type says.
+    #[must_use]
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        self.with(|route| {
+            route.policy = policy;
+            Ok(())
+        })
+    }
+
     /// How many actors share the work of a handler actor, 1 or more. Functions have no replicas.
     #[must_use]
     pub fn replicas(self, replicas: usize) -> Self {
