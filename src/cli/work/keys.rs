@@ -31,10 +31,10 @@ pub(super) fn check(file: &Table) -> Result<()> {
     for (kind, handler) in handlers.into_iter().flatten() {
         let Some(handler) = handler.as_table() else { continue };
         let place = format!("handler.{kind:?}.");
-        one_of_two(&place, handler)?;
         if let Some(limits) = handler.get("limits").and_then(Value::as_table) {
             known(&format!("{place}limits."), limits, &LIMITS)?;
         }
+        one_of_two(&place, handler)?;
     }
     Ok(())
 }
