@@ -62,6 +62,12 @@ fn one_of_two(place: &str, handler: &Table) -> Result<()> {
             )));
         }
     };
+    if handler.get("headers").is_some_and(|headers| !is_of_strings(headers)) {
+        // Told here, since whoever reads the values would quote them.
+        return Err(Error::invalid(format!(
+            "{place}headers is no table of strings; write headers = {{ name = \"value\" }}"
+        )));
+    }
     match handler.keys().find(|key| other.contains(&key.as_str())) {
         Some(key) => Err(Error::invalid(format!(
             "{place}{key} is for {}, and this handler is {own}; leave it out",
@@ -69,6 +75,10 @@ fn one_of_two(place: &str, handler: &Table) -> Result<()> {
         ))),
         None => Ok(()),
     }
+}
+
+fn is_of_strings(headers: &Value) -> bool {
+    headers.as_table().is_some_and(|headers| headers.values().all(Value::is_str))
 }
 
 fn known(place: &str, table: &Table, keys: &[&str]) -> Result<()> {
@@ -97,6 +107,8 @@ mod tests {
             ("[handler.a]\nwebhook = \"https://x\"\nexec = []", "leave one out"),
             ("[handler.a]\nwebhook = \"https://x\"\nlimits = {}", "limits is for a program"),
             ("[handler.a]\nexec = []\nsecret_file = \"x\"", "secret_file is for a webhook"),
+            ("[handler.a]\nwebhook = \"x\"\nheaders = \"s3cret\"", "no table of strings"),
+            ("[handler.a]\nwebhook = \"x\"\nheaders = { a = [\"s3cret\"] }", "no table of strings"),
             ("[handler.a]\nqueue = \"q\"", "handler.\"a\".exec is missing"),
         ] {
             let error = check(&text.parse().expect("TOML")).expect_err(words).to_string();

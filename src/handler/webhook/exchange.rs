@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 
 use super::address::Address;
 
-/// Most bytes of the head of an answer.
+/// Bytes after which the head of an answer is not read on; looked at after each read, which is as long at most.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Why there is no answer, or not the whole of it.
@@ -168,4 +168,39 @@ async fn read(mut body: Incoming, bytes_max: usize, until: Instant) -> (Vec<u8>,
     let late = |_| Err(End::Broken(Fault::late("the answer did not end in time")));
     let end = timeout_at(until, whole).await.unwrap_or_else(late);
     (bytes, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_turns_out_to_be_elsewhere_gets_nothing() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let read = stream.read(&mut [0; 1024]).expect("read");
+            stream.write_all(b"HTTP/1.1 204 Said\r\n\r\n").expect("written");
+            read
+        });
+        let exchange = |host: &str, at_home| {
+            let address = Address::parse(&format!("http://{host}:{port}/")).expect("a URL");
+            let receiver = Receiver { address, tls: None, at_home };
+            crate::block_on(async move {
+                let until = Instant::now() + Duration::from_secs(30);
+                receiver.exchange(Request::new(String::new()), until, |_| 0).await
+            })
+        };
+        // It leads here, but not by an address that says so; where there is no IPv6 it leads nowhere.
+        let elsewhere = exchange("[::ffff:127.0.0.2]", true);
+        assert_eq!(elsewhere.err().map(|fault| fault.class), Some("connect"));
+        let answer = exchange("127.0.0.1", true).unwrap_or_else(|fault| panic!("{fault:?}"));
+        assert_eq!(answer.status, 204);
+        assert!(served.join().expect("served") > 0);
+    }
 }

@@ -53,7 +53,7 @@ fn an_answer_that_breaks_off_is_no_answer() {
             "disconnected",
         ),
         ("SSH-2.0-OpenSSH_9.2p1\r\n\r\n".to_owned(), "protocol"),
-        (format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "x".repeat(100_000)), "protocol"),
+        (format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "x".repeat(400_000)), "protocol"),
     ] {
         let sent = bytes.clone().into_bytes();
         let receiver = Receiver::start(move |_| Reply::Bytes(sent.clone()));
