@@ -72,6 +72,8 @@ pub use error::{Error, Result};
 pub use handler::{
     Data, Job, Output, Registration, TaskContext, TaskError, TaskResult, actor, blocking, function,
 };
+#[cfg(feature = "webhook")]
+pub use handler::{Webhook, webhook};
 #[cfg(feature = "isolate")]
 pub use handler::{child, isolated};
 #[cfg(feature = "isolate")]

@@ -1,8 +1,8 @@
 //! Handlers: what runs a task.
 //!
 //! A handler is a plain `async fn`, a blocking `fn`, an actix actor made by a factory, a `fn` in a process of its
-//! own, or any program. All of them become one [`Route`] per kind, which is all the runtime knows. A handler sees the opened task, never the
-//! broker; how its end is settled is decided by [`outcome`](crate::outcome).
+//! own, any program, or a webhook. All of them become one [`Route`] per kind, which is all the runtime knows. A handler
+//! sees the opened task, never the broker; how its end is settled is decided by [`outcome`](crate::outcome).
 
 mod actor;
 mod context;
@@ -18,6 +18,10 @@ mod replica;
 mod retries;
 mod route;
 mod stop;
+#[cfg(any(feature = "isolate", feature = "webhook"))]
+mod text;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 pub use actor::{ActorHandler, Job, Output};
 pub(crate) use context::Run;
@@ -38,3 +42,7 @@ pub(crate) use retries::Retries;
 pub(crate) use route::{Hold, Input, Keeper, Routes, Runner, RunnerFactory, Surroundings};
 pub use route::{IntoRoute, Registration, Route, actor, blocking, function};
 pub(crate) use stop::Stop;
+#[cfg(feature = "webhook")]
+pub use webhook::{
+    SigningSecret, WEBHOOK_CONCURRENCY, WEBHOOK_TIMEOUT, WEBHOOK_TIMEOUT_MAX, Webhook, webhook,
+};

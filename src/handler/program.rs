@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, LocalBoxFuture};
-use serde::de::IgnoredAny;
 
 use crate::codec::Codec;
 use crate::error::Result;
@@ -16,7 +15,7 @@ use crate::restart::Policy;
 use super::isolated::{Isolation, default_runs, detail, ended, keep};
 use super::{
     DataMap, Input, Registration, Retries, Route, Runner, RunnerFactory, Surroundings, TaskContext,
-    TaskError,
+    TaskError, text,
 };
 
 /// `EX_DATAERR`: no retry can help.
@@ -42,17 +41,6 @@ pub fn program(kind: &str, program: Program) -> Registration {
         })
     };
     Registration::new(route())
-}
-
-impl Registration {
-    /// The queue this kind is expected in, in place of the one its type names.
-    #[must_use]
-    pub fn queue(self, queue: &str) -> Self {
-        self.with(|route| {
-            route.queue = QueueName::parse(queue)?;
-            Ok(())
-        })
-    }
 }
 
 /// A program, as the runtime sees it.
@@ -101,7 +89,7 @@ impl Runner for Processes {
             match pool.feed(&input.body, Box::new(input.hold)).await {
                 Ok((0, printed, stderr)) => {
                     say(&context, &stderr);
-                    Ok(result(printed).filter(|_| input.keep))
+                    Ok(text::result(&printed).filter(|_| input.keep))
                 }
                 Ok((code, _, stderr)) => {
                     say(&context, &stderr);
@@ -124,35 +112,10 @@ fn say(context: &TaskContext, stderr: &str) {
     }
 }
 
-/// What was printed as JSON: as it is if it is JSON, else as a string; nothing if there is nothing.
-fn result(printed: Vec<u8>) -> Option<Vec<u8>> {
-    let text = printed.trim_ascii();
-    if text.is_empty() {
-        None
-    } else if serde_json::from_slice::<IgnoredAny>(text).is_ok() {
-        Some(text.to_vec()).filter(|text| text != b"null")
-    } else {
-        serde_json::to_vec(&String::from_utf8_lossy(text)).ok()
-    }
-}
-
 fn failed(code: i32, stderr: &str) -> TaskError {
     let message = detail(format!("the program exited with code {code}"), stderr);
     let class = format!("exit({code})");
     let error =
         if code == ARCHIVE { TaskError::skip_retry(message) } else { TaskError::new(message) };
     error.class(class)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_printed_becomes_a_result() {
-        let result = |text: &str| result(text.as_bytes().to_vec());
-        assert_eq!(result(" {\"a\": 1}\n"), Some(b"{\"a\": 1}".to_vec()));
-        assert_eq!(result("done\n"), Some(b"\"done\"".to_vec()));
-        assert_eq!((result(" \n"), result("null")), (None, None));
-    }
 }
