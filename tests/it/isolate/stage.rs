@@ -47,6 +47,18 @@ impl Told {
         self.task()["result"].as_str().unwrap_or_else(|| panic!("no result: {}", self.0))
     }
 
+    /// What was decided of the first task.
+    pub fn decision(&self) -> &str {
+        self.task()["decision"].as_str().unwrap_or_else(|| panic!("no decision: {}", self.0))
+    }
+
+    /// The results of all.
+    #[track_caller]
+    pub fn results(&self) -> Vec<&str> {
+        let tasks = self.0["tasks"].as_array().expect("tasks").iter();
+        tasks.map(|task| task["result"].as_str().expect("a result")).collect()
+    }
+
     /// From start to settlement of the first task.
     pub fn ran(&self) -> Duration {
         Duration::from_millis(self.task()["ms"].as_u64().expect("ms"))
@@ -93,6 +105,7 @@ fn finish(program: Command, words: &[&str]) -> Told {
     assert_eq!(told.0["neighbors"], neighbors, "{told:?}");
     let allowed = words.iter().find_map(|word| word.strip_prefix("leftovers="));
     let allowed: usize = allowed.map_or(0, |allowed| allowed.parse().expect("a number"));
+    assert_eq!(told.0["outlived"], 0, "{told:?}");
     assert!(told.0["left"].as_array().expect("a list").len() <= allowed, "{told:?}");
     told
 }
