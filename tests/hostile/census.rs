@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 /// Longest wait until they are gone.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks: who is waited for needs a core too.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Waits until there are no more than so many, and names those there are.
 pub fn left(allowed: usize) -> Vec<String> {
@@ -13,7 +15,7 @@ pub fn left(allowed: usize) -> Vec<String> {
         if left.len() <= allowed || Instant::now() > deadline {
             return left;
         }
-        std::thread::yield_now();
+        std::thread::sleep(LOOK);
     }
 }
 
@@ -33,7 +35,7 @@ pub fn descendants(count: usize) -> Vec<i32> {
             return found;
         }
         assert!(Instant::now() < deadline, "{} descendants instead of {count}", found.len());
-        std::thread::yield_now();
+        std::thread::sleep(LOOK);
     }
 }
 
@@ -45,7 +47,7 @@ pub fn alive(pids: &[i32]) -> usize {
         if left == 0 || Instant::now() > deadline {
             return left;
         }
-        std::thread::yield_now();
+        std::thread::sleep(LOOK);
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
-use oncue::broker::Beaten;
 use oncue::broker::sqlite::{Options, SqliteBroker};
+use oncue::broker::{Ask, Beat, Beaten};
 use oncue::event::Event;
 use oncue::seal::{Keyring, Sealer};
 use oncue::{Client, Draft, Handle};
@@ -21,6 +21,8 @@ use super::proxy::Proxy;
 const DEADLINE: Duration = Duration::from_millis(1_500);
 /// A beat, which tells of lost leases, comes three times a lease.
 pub const LEASE: Duration = Duration::from_secs(2);
+/// Longer than anything here.
+const HELD: Duration = Duration::from_secs(3_600);
 
 /// A client of a broker in memory that loses the leases when it is told to.
 pub struct Broker {
@@ -33,6 +35,8 @@ impl Broker {
         let loses = Arc::new(AtomicBool::new(false));
         let mut proxy = Proxy::of(Arc::new(SqliteBroker::open(Options::memory())?));
         let told = loses.clone();
+        // For the broker they hold: what was lost is not run again meanwhile.
+        proxy.dequeue = Box::new(|inner, ask| inner.dequeue(Ask { lease: HELD, ..ask }));
         proxy.beat = Box::new(move |inner, beat| {
             // What a broker answers that gave the sessions to somebody else.
             if told.swap(false, Ordering::SeqCst) {
@@ -40,7 +44,7 @@ impl Broker {
                 beaten.lost = beat.sessions.iter().map(|session| session.id).collect();
                 return ready(Ok(beaten)).boxed();
             }
-            inner.beat(beat)
+            inner.beat(Beat { lease: HELD, ..beat })
         });
         let client = Client::new(Arc::new(proxy), Sealer::new(Keyring::generate()?, "hostile")?);
         Ok(Self { client, loses })

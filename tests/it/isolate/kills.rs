@@ -38,11 +38,13 @@ fn leaves_nobody(seed: u32, cut: &str, decision: &str) {
         (decision, Some(decision))
     );
     let word = mark(seed);
-    // Its keeper, itself, and two in a session of their own.
-    let (option, cut) = (format!("word={word}"), format!("{cut}=4"));
-    let told = run(&["escape", &option, "processes=16", "runs=1", &cut]);
-    assert_eq!(told.decision(), decision);
-    assert_eq!(marked(&word), []);
+    let option = format!("word={word}");
+    // A keeper, the child, and two in a session of their own; or a shell and two it waits for.
+    for (deed, processes) in [("escape", 4), ("brood", 5)] {
+        let told = run(&[deed, &option, "processes=16", "runs=1", &format!("{cut}={processes}")]);
+        assert_eq!(told.decision(), decision);
+        assert_eq!(marked(&word), []);
+    }
 }
 
 #[test]
@@ -80,13 +82,16 @@ fn a_shutdown_that_runs_out_of_patience_kills_and_releases() {
 
 #[test]
 fn a_worker_that_is_killed_takes_its_children_along() {
-    for (seed, processes) in [(3, "processes=1"), (4, "processes=16")] {
+    for (seed, deed, processes, descendants) in [
+        (3, "loop", "processes=1", 0),
+        (4, "escape", "processes=16", 2),
+        (9, "brood", "processes=16", 2),
+    ] {
         let word = mark(seed);
         let option = format!("word={word}");
-        let deed = if seed == 3 { "loop" } else { "escape" };
         let running = Running::until(&[deed, &option, processes], "started deed");
-        if seed == 4 {
-            wait_for("descendants", || marked(&word).len() == 2);
+        if descendants > 0 {
+            wait_for("descendants", || marked(&word).len() == descendants);
         }
         let known = children_of(running.number());
         assert!(!known.is_empty());

@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at what nothing tells of.
+const LOOK: Duration = Duration::from_millis(2);
 /// The uid that owns nothing.
 const NOBODY: &str = "65534";
 
@@ -157,13 +159,13 @@ pub fn marked(word: &str) -> Vec<Pid> {
     marked.filter_map(Pid::from_raw).collect()
 }
 
-/// Waits until there are as many as expected.
+/// Asks until it is so; not without a pause, for what is waited for needs a core too.
 #[track_caller]
 pub fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is() {
         assert!(Instant::now() < deadline, "waiting for {what}");
-        std::thread::yield_now();
+        std::thread::sleep(LOOK);
     }
 }
 
