@@ -46,17 +46,23 @@ fn one_thread(client: oncue::Client, gate: Receiver<()>, build: fn(Builder) -> B
     })
 }
 
-/// Waits for a thread to be found stuck, and then to be replaced; what counts as crashed, what goes back, and how many
-/// linger.
+/// Waits for a thread to be found stuck, those on it to be restarted, and it to be replaced; what counts as crashed, what
+/// goes back, and how many linger.
 #[track_caller]
 fn replaced(company: &Company) -> (usize, usize, usize) {
-    let mut found = None;
+    let (mut found, mut restarted) = (None, 0);
     company.until(|event| match event {
         Event::Stuck { thread: 0, silent } => {
             found = Some(*silent);
             None
         }
+        Event::Restarted { who, why } if why == "its thread is stuck" => {
+            assert!(found.is_some() && who.starts_with("processor "), "{who}");
+            restarted += 1;
+            None
+        }
         Event::Replaced { thread: 0, lost, released, lingering } => {
+            assert!(restarted > 0, "told who is started again");
             let silent = found.expect("told that it is stuck before it is replaced");
             assert!(silent >= PATIENCE_WITH_THREADS, "{silent:?}");
             Some((*lost, *released, *lingering))
