@@ -57,6 +57,17 @@ pub enum Overlap {
     Both,
 }
 
+/// How a schedule treats clocks that change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// It names times of day: no `*` and no `/` in its second, minute and hour. [`Gap`] and [`Overlap`] apply.
+    Fixed,
+    /// It ticks whenever the clock shows a time that matches: never in a gap, both times in an overlap.
+    Interval,
+    /// `@every`: time elapsed since the Unix epoch, whatever clocks show.
+    Every,
+}
+
 /// When a periodic task is due.
 ///
 /// ```
@@ -152,10 +163,13 @@ impl Schedule {
         self.zone.name()
     }
 
-    /// Whether it names fixed times of day: no `*` and no `/` in its second, minute and hour. To these alone
-    /// [`Gap`] and [`Overlap`] apply.
-    pub fn is_fixed(&self) -> bool {
-        matches!(&self.rule, Rule::Calendar(calendar) if calendar.is_fixed())
+    /// How it treats clocks that change.
+    pub fn shape(&self) -> Shape {
+        match &self.rule {
+            Rule::Every(_) => Shape::Every,
+            Rule::Calendar(calendar) if calendar.is_fixed() => Shape::Fixed,
+            Rule::Calendar(_) => Shape::Interval,
+        }
     }
 
     /// The first tick after this time; none if there is none up to [`TICK_MAX`].

@@ -163,9 +163,14 @@ impl Field {
     /// Writes the field with numbers for names.
     fn read(&self, given: &str, out: &mut String) -> Result<(), Fault> {
         let days = [DAY_OF_MONTH, WEEKDAY].contains(&self.name);
-        if given == "*" || given == "?" && days {
+        // A step of one leaves nothing out, and so must not count as a day that was named.
+        if given == "*" || given == "*/1" || given == "?" && days {
             out.push('*');
             return Ok(());
+        }
+        let has = |mark: &str| given.split(',').any(|item| item.eq_ignore_ascii_case(mark));
+        if has("L") && has("LW") {
+            return Err("has both L and LW, of which croner would heed one".to_owned());
         }
         for (at, item) in given.split(',').enumerate() {
             if at > 0 {
