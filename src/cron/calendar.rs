@@ -26,8 +26,7 @@ pub(super) struct Calendar {
 impl Calendar {
     /// Of six fields as `syntax` writes them.
     pub(super) fn new(fields: &str, fixed: bool) -> Result<Self> {
-        let parser =
-            CronParser::builder().seconds(Seconds::Required).year(Year::Optional).build();
+        let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Optional).build();
         let cron = parser.parse(fields).map_err(|error| {
             Error::invalid(format!("the schedule {fields:?} is not understood; see docs/cron.md"))
                 .because(error)

@@ -36,7 +36,8 @@ impl Walk<'_> {
         let mut known: Option<(DateTime, DateTime)> = None;
         for _ in 0..SPANS_MAX {
             from = from.max(self.opens(&span));
-            let (asked, wall) = match known.filter(|(asked, wall)| *asked <= from && from <= *wall) {
+            let (asked, wall) = match known.filter(|(asked, wall)| *asked <= from && from <= *wall)
+            {
                 Some(known) => known,
                 None => (from, self.calendar.at_or_after(&from)?),
             };

@@ -77,7 +77,9 @@ pub(super) fn run(args: &Args, output: Output) -> Result<()> {
 fn promise(schedule: &Schedule, args: &Args) -> String {
     let zone = schedule.zone_name();
     match schedule.shape() {
-        Shape::Every => format!("time elapsed since 1970 in UTC, shown in {zone}; changes of clocks do nothing to it"),
+        Shape::Every => format!(
+            "time elapsed since 1970 in UTC, shown in {zone}; changes of clocks do nothing to it"
+        ),
         Shape::Interval => format!(
             "an interval in {zone}: ticks whenever the clock shows a time that matches, \
              never in a gap, both times in an overlap"
@@ -91,7 +93,9 @@ fn promise(schedule: &Schedule, args: &Args) -> String {
                 OverlapPolicy::First => "the first time",
                 OverlapPolicy::Both => "both times",
             };
-            format!("fixed times in {zone}: one that does not exist {gap}, one that comes twice ticks {overlap}")
+            format!(
+                "fixed times in {zone}: one that does not exist {gap}, one that comes twice ticks {overlap}"
+            )
         }
     }
 }

@@ -58,7 +58,11 @@ fn a_sixth_field_is_seconds() {
     let seconds = ["2026-01-01T00:00:10", "2026-01-01T00:00:30", "2026-01-02T00:00:10"];
     check("10,30 0 0 * * *", "2026-01-01", &seconds);
     check("*/20 * * * * *", "2026-01-01T00:00:19", &["2026-01-01T00:00:20", "2026-01-01T00:00:40"]);
-    check("0-30/10,45 05 09 * * *", "2026-01-01T09:05:20", &["2026-01-01T09:05:30", "2026-01-01T09:05:45"]);
+    check(
+        "0-30/10,45 05 09 * * *",
+        "2026-01-01T09:05:20",
+        &["2026-01-01T09:05:30", "2026-01-01T09:05:45"],
+    );
 }
 
 #[test]
@@ -99,7 +103,10 @@ fn the_text_may_name_the_zone_and_only_one() {
     for text in ["CRON_TZ=Europe/Berlin 0 12 * * *", "  TZ=europe/berlin   0 12 * * *  "] {
         let named = schedule(text);
         assert_eq!(shown(&named, "2026-01-01T00:00:00Z", 1), expected);
-        assert_eq!((named.zone_name(), named.to_string()), ("Europe/Berlin", text.trim().to_owned()));
+        assert_eq!(
+            (named.zone_name(), named.to_string()),
+            ("Europe/Berlin", text.trim().to_owned())
+        );
         let again = named.clone().zone("Europe/Berlin").expect("the same");
         assert_eq!(shown(&again, "2026-01-01T00:00:00Z", 1), expected);
         let error = named.zone("Asia/Kolkata").expect_err("another");
@@ -126,7 +133,10 @@ fn ticks_between_are_those_that_next_finds_and_no_more_than_the_bound() {
     assert_eq!(much.len(), TICKS_MAX);
     let rest = minutely.ticks(much[TICKS_MAX - 1], at("2027-01-01T00:00:00Z"));
     assert_eq!(Some(rest[0]), minutely.next_after(much[TICKS_MAX - 1]));
-    assert_eq!(minutely.last_until(at("2026-06-01T00:00:59.999Z")), Some(at("2026-06-01T00:00:00Z")));
+    assert_eq!(
+        minutely.last_until(at("2026-06-01T00:00:59.999Z")),
+        Some(at("2026-06-01T00:00:00Z"))
+    );
 }
 
 #[test]
