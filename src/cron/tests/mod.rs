@@ -2,6 +2,7 @@
 
 mod calendar;
 mod clocks;
+mod contract;
 mod hostile;
 mod properties;
 
