@@ -42,13 +42,13 @@ impl Walk<'_> {
                 None => (from, self.calendar.at_or_after(&from)?),
             };
             known = Some((asked, wall));
-            let Some(change) = span.ends.filter(|change| change.old() <= wall) else {
+            let Some(change) = span.ends.filter(|change| change.old_wall() <= wall) else {
                 return timestamp(span.offset, wall);
             };
             if self.shifts && change.gap().contains(&wall) {
                 return u64::try_from(change.at.as_millisecond()).ok().map(Timestamp);
             }
-            from = change.new();
+            from = change.new_wall();
             span = self.zone.span(change.at);
         }
         None
@@ -72,7 +72,7 @@ impl Walk<'_> {
             if self.shifts && change.gap().contains(&wall) {
                 return u64::try_from(change.at.as_millisecond()).ok().map(Timestamp);
             }
-            to = change.old().checked_sub(SECOND).ok()?;
+            to = change.old_wall().checked_sub(SECOND).ok()?;
             span = self.zone.span(change.at.checked_sub(SECOND).ok()?);
         }
         None
@@ -82,8 +82,8 @@ impl Walk<'_> {
     /// before and ticked then.
     fn opens(&self, span: &Span) -> DateTime {
         match span.begins {
-            Some(change) if self.once => change.new().max(change.old()),
-            Some(change) => change.new(),
+            Some(change) if self.once => change.new_wall().max(change.old_wall()),
+            Some(change) => change.new_wall(),
             None => DateTime::MIN,
         }
     }

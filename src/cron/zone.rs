@@ -87,22 +87,22 @@ pub(super) struct Change {
 
 impl Change {
     /// The wall clock that ends here: what the old clocks would show.
-    pub(super) fn old(&self) -> DateTime {
+    pub(super) fn old_wall(&self) -> DateTime {
         self.before.to_datetime(self.at)
     }
 
     /// What the new clocks show.
-    pub(super) fn new(&self) -> DateTime {
+    pub(super) fn new_wall(&self) -> DateTime {
         self.after.to_datetime(self.at)
     }
 
     /// The wall-clock times that do not exist; empty where clocks go back.
     pub(super) fn gap(&self) -> Range<DateTime> {
-        self.old()..self.new()
+        self.old_wall()..self.new_wall()
     }
 
     /// The wall-clock times that come twice; empty where clocks go forward.
     pub(super) fn fold(&self) -> Range<DateTime> {
-        self.new()..self.old()
+        self.new_wall()..self.old_wall()
     }
 }
