@@ -47,6 +47,8 @@ mod client;
 pub mod clock;
 pub mod codec;
 pub mod connect;
+#[cfg(feature = "cron")]
+pub mod cron;
 pub mod envelope;
 mod error;
 pub mod event;

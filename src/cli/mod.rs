@@ -6,6 +6,7 @@
 #[cfg(feature = "redis")]
 mod acl;
 mod bench;
+mod cron;
 mod demo;
 #[cfg(feature = "redis")]
 mod deploy;
@@ -51,6 +52,7 @@ Examples:
   oncue task show 01937a5c-6e0a-7000-8000-000000000000 --reveal
   oncue queue pause default
   oncue worker list
+  oncue cron preview '30 2 * * *' --zone Europe/Berlin
   oncue key generate --out oncue.db.key
   oncue deploy --broker redis://localhost";
 
@@ -86,6 +88,9 @@ enum Command {
     /// Workers
     #[command(subcommand)]
     Worker(worker::Worker),
+    /// Schedules of periodic tasks
+    #[command(subcommand)]
+    Cron(cron::Cron),
     /// Keys
     #[command(subcommand)]
     Key(key::Key),
@@ -158,6 +163,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Verdict> {
             Command::Queue(queue) => queue::run(queue, &target, output).await?,
             Command::Task(task) => task::run(task, &target, output).await?,
             Command::Worker(worker) => worker::run(worker, &target, output).await?,
+            Command::Cron(cron) => cron::run(cron, output)?,
             Command::Key(key) => key::run(key, &target, output).await?,
             Command::Work(args) => work::run(args, &target, output).await?,
             Command::Config(settings) => work::settings(settings, output)?,

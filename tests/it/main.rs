@@ -10,6 +10,8 @@ mod acl;
 mod attack;
 #[cfg(all(feature = "sqlite", feature = "cli"))]
 mod cli;
+#[cfg(feature = "cli")]
+mod cli_cron;
 #[cfg(all(feature = "sqlite", feature = "cli"))]
 mod cli_operate;
 #[cfg(all(feature = "redis", feature = "cli"))]

@@ -6,6 +6,7 @@ use super::{Source, assert_clean, assert_refused, sources, words};
 const ROOMS: &[(&str, u8)] = &[
     ("clock", 0),
     ("codec", 0),
+    ("cron", 0),
     ("error", 0),
     ("outcome", 0),
     ("panic", 0),
@@ -61,10 +62,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ("bincode", &["codec"]),
     ("clap", &["cli", "main"]),
     ("comfy_table", &["cli", "main"]),
+    ("croner", &["cron"]),
     ("httpdate", &["handler"]),
     ("hyper", &["handler"]),
     ("hyper_util", &["handler"]),
     ("indicatif", &["cli", "main"]),
+    ("jiff", &["cron"]),
     ("landlock", &["isolate"]),
     ("nix", &["isolate"]),
     ("percent_encoding", &["broker/redis"]),
@@ -295,6 +298,7 @@ fn a_driver_elsewhere_is_refused() {
         ("src/broker/sqlite/wake.rs", "tokio::spawn(f);", "tokio in broker/sqlite"),
         ("src/seal/mod.rs", "let x = bincode::decode();", "bincode in seal"),
         ("src/codec.rs", "use ring::digest;", "ring in codec"),
+        ("src/cli/cron/preview.rs", "jiff::Timestamp::now()", "jiff in cli"),
     ] {
         assert_refused(&check_homes(&Source::new(path, text)), words);
     }
