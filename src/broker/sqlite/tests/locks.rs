@@ -18,9 +18,10 @@ fn locked(name: u8) -> NewTask {
 
 async fn rows(broker: &SqliteBroker, table: &str) -> i64 {
     let count = format!("SELECT count(*) FROM {table}");
-    let rows = broker.0.writer.call(Haste::Look, move |tx| {
-        Ok(Some(tx.conn.query_row(&count, [], |row| row.get(0))?))
-    });
+    let rows = broker
+        .0
+        .writer
+        .call(Haste::Look, move |tx| Ok(Some(tx.conn.query_row(&count, [], |row| row.get(0))?)));
     rows.await.expect("counts")
 }
 
