@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 
 /// Most groups one walk looks at. What lies beyond is seen once those before it have gone.
 const GROUPS_MAX: usize = 4_096;
-/// Released tasks are sorted by their place, not by the time of their release: a walk looks at this many.
+/// What was released, or goes before all, is not sorted by the time it became pending: a walk looks at this many.
 const RELEASED_LOOK: usize = 1_000;
 
 // No limits here: a parameter there makes SQLite plan the query anew each time. Who has enough stops.
@@ -33,6 +33,12 @@ pub(super) const GROUP: &str =
 pub(super) const SINCE: &str = "SELECT row, since FROM oncue_task INDEXED BY oncue_task_pending
     WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place BETWEEN ?4 AND ?5
     ORDER BY place";
+
+/// The same from the end: of tasks that go before all, the last to come stands first.
+pub(super) const SINCE_FROM_END: &str =
+    "SELECT row, since FROM oncue_task INDEXED BY oncue_task_pending
+    WHERE state = 1 AND queue = ?1 AND lane = ?2 AND kind = ?3 AND place BETWEEN ?4 AND ?5
+    ORDER BY place DESC";
 
 /// A lane as it is stored.
 pub(super) fn lane_number(lane: Lane) -> i64 {
@@ -162,11 +168,14 @@ struct Walk<'c> {
     queue: i64,
     groups: CachedStatement<'c>,
     rows: CachedStatement<'c>,
+    from_end: CachedStatement<'c>,
 }
 
 impl<'c> Walk<'c> {
     fn new(conn: &'c Connection, queue: i64) -> Step<Self> {
-        Ok(Self { queue, groups: conn.prepare_cached(GROUP)?, rows: conn.prepare_cached(SINCE)? })
+        let groups = conn.prepare_cached(GROUP)?;
+        let (rows, from_end) = (conn.prepare_cached(SINCE)?, conn.prepare_cached(SINCE_FROM_END)?);
+        Ok(Self { queue, groups, rows, from_end })
     }
 
     /// The first group after a key.
@@ -177,11 +186,12 @@ impl<'c> Walk<'c> {
         Ok(group.optional()?)
     }
 
-    /// The first rows of a group and since when they are pending.
+    /// Rows of a group and since when they are pending, those first that are so the longest, as far as places tell.
     fn rows(&mut self, group: &Group, limit: usize) -> Step<Vec<(i64, i64)>> {
         let (lane, kind, end) = group.end();
         let keys = [self.queue, lane, kind, group.first.0, end];
-        let rows = self.rows.query_map(keys, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = if group.first.is_front() { &mut self.from_end } else { &mut self.rows };
+        let rows = rows.query_map(keys, |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.take(limit).collect::<Result<_, _>>()?)
     }
 }

@@ -54,6 +54,11 @@ impl Place {
         self.0 & FRESH != 0
     }
 
+    /// Whether it was put before all that was in the line.
+    pub(super) fn is_front(self) -> bool {
+        self.0 & (FRESH | RELEASED) == 0
+    }
+
     /// The last place of the same priority and group.
     pub(super) fn end_of_group(self) -> Self {
         Self(self.0 | ORDER)

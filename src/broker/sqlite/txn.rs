@@ -169,11 +169,9 @@ impl<'c> Txn<'c> {
         Ok(next)
     }
 
-    /// As many such numbers, the largest first.
+    /// As many such numbers, the largest last.
     pub(super) fn numbers(&mut self, count: usize) -> Step<Vec<i64>> {
-        let mut numbers = (0..count).map(|_| self.next()).collect::<Step<Vec<_>>>()?;
-        numbers.reverse();
-        Ok(numbers)
+        (0..count).map(|_| self.next()).collect()
     }
 
     /// Runs this; if it is refused, what it changed is undone.

@@ -36,6 +36,7 @@ async fn what_runs_often_is_planned_once_and_searches() {
         line::FIRST,
         line::GROUP,
         line::SINCE,
+        line::SINCE_FROM_END,
         advance::NEXT,
         advance::DUE,
         reclaim::EXPIRED,

@@ -272,3 +272,40 @@ async fn a_key_is_known_by_its_check_value() {
         assert!(error.is_wrong_key() && error.to_string().contains("key 2"));
     }
 }
+
+#[tokio::test]
+async fn the_oldest_is_found_behind_many_that_went_before_it() {
+    let bench = Bench::new();
+    let broker = bench.open();
+    for _ in 0..2 {
+        let tasks = (0..BATCH_TASKS_MAX).map(|_| task(TaskId::fresh(), header("x"), Due::Now));
+        let front = |task| NewTask { front: true, ..task };
+        broker.enqueue(batch(tasks.map(front).collect())).await.expect("stored");
+        bench.clock.advance(LEASE * 4);
+    }
+    assert_eq!(broker.stats().await.expect("reads")[0].oldest, Some(START));
+    broker.reclaim(sweep(&Session::fresh(queue()), 9)).await.expect("the first tick");
+    bench.clock.advance(LEASE);
+    let refused = broker.reclaim(sweep(&Session::fresh(queue()), 9)).await.expect("taken over");
+    assert_eq!(refused.len(), 9, "nobody takes those that came first");
+}
+
+#[tokio::test]
+async fn whoever_takes_over_a_cancelled_task_is_told() {
+    let bench = Bench::new();
+    let broker = bench.open();
+    store(&broker, "a", Due::Now).await;
+    for _ in 0..3 {
+        broker.reclaim(sweep(&Session::fresh(queue()), 9)).await.expect("nothing");
+        bench.clock.advance(GAP / 2);
+    }
+    let (lost, sweeper) = (Session::fresh(queue()), Session::fresh(queue()));
+    let held = broker.dequeue(ask(&lost, 5, &["a"])).await.expect("claimed");
+    use crate::broker::Operate;
+    broker.cancel(queue(), held[0].id()).await.expect("asked");
+    bench.clock.advance(LEASE);
+    let taken = broker.reclaim(sweep(&sweeper, 9)).await.expect("taken over");
+    assert_eq!(ids(&taken), ids(&held));
+    let beat = Beat { sessions: vec![sweeper], lease: LEASE, presence: None };
+    assert_eq!(broker.beat(beat).await.expect("beats").orders.cancel, ids(&held));
+}
