@@ -65,12 +65,13 @@ pub mod state;
 pub mod task;
 pub mod worker;
 
-pub use client::{Client, Handle, ResultOf};
+pub use client::{Client, Handle, Outgoing, ResultOf};
 pub use codec::Codec;
 pub use connect::Connect;
 pub use error::{Error, Result};
 pub use handler::{
-    Data, Job, Output, Registration, TaskContext, TaskError, TaskResult, actor, blocking, function,
+    Call, Data, Job, Output, Registration, TaskContext, TaskError, TaskResult, actor, blocking,
+    function,
 };
 #[cfg(feature = "isolate")]
 pub use handler::{child, isolated};

@@ -23,6 +23,8 @@ mod fixture;
 mod isolate;
 mod keys;
 mod lock;
+#[cfg(feature = "sqlite")]
+mod middleware;
 mod model;
 #[cfg(all(feature = "sqlite", feature = "failpoints"))]
 mod mutants;
