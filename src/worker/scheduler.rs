@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use crate::broker::{Cause, Claim, SWEEP_MAX, Session, Settlement, Sweep, Wake};
+use crate::broker::{Cause, Claim, SWEEP_MAX, Session, Settled, Settlement, Sweep, Wake};
 use crate::envelope::Header;
 use crate::error::Result;
 use crate::event::Event;
@@ -118,10 +118,10 @@ pub(crate) async fn sweep(shared: &Shared, queue: &QueueName) -> Result<usize> {
     let settled: Vec<_> = claims.into_iter().map(|claim| conclude(shared, queue, claim)).collect();
     let settlements = settled.iter().map(|(settlement, ..)| settlement.clone()).collect();
     // If this fails the sweep session expires and the next sweep finds the same tasks, uncounted.
-    shared.broker.settle(session, settlements).await?;
-    for (settlement, decision, failed) in &settled {
+    let replies = shared.broker.settle(session, settlements).await?;
+    for ((settlement, decision, failed), reply) in settled.iter().zip(replies) {
         shared.counts.decided(*decision);
-        if let Some(failed) = failed {
+        if let (Settled::Done, Some(failed)) = (reply, failed) {
             shared.hooks.tell(failed);
         }
         shared.tell(Event::Reclaimed { id: settlement.ticket.id, decision: *decision });
