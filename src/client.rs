@@ -5,6 +5,7 @@
 
 mod edit;
 mod handle;
+mod middleware;
 mod notes;
 mod ready;
 mod store;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use handle::{Handle, ResultOf};
+pub use middleware::Outgoing;
 
 use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, Enqueued, NewTask, Operate};
 use crate::error::{Error, Result};
@@ -21,6 +23,7 @@ use crate::queue::QueueName;
 use crate::seal::Sealer;
 use crate::task::{Draft, RawTask, Task, TaskId};
 use crate::worker;
+use middleware::Middleware;
 use ready::{Raw, Ready};
 use store::Sent;
 
@@ -31,12 +34,13 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     broker: Arc<dyn Operate>,
     sealer: Sealer,
+    middleware: Vec<Middleware>,
 }
 
 impl Client {
     /// A client of a broker, sealing with these keys.
     pub fn new(broker: Arc<dyn Operate>, sealer: Sealer) -> Self {
-        Self(Arc::new(Inner { broker, sealer }))
+        Self(Arc::new(Inner { broker, sealer, middleware: Vec::new() }))
     }
 
     /// The broker: for counts, lists and single tasks.

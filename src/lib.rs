@@ -67,12 +67,13 @@ pub mod state;
 pub mod task;
 pub mod worker;
 
-pub use client::{Client, Handle, ResultOf};
+pub use client::{Client, Handle, Outgoing, ResultOf};
 pub use codec::Codec;
 pub use connect::Connect;
 pub use error::{Error, Result};
 pub use handler::{
-    Data, Job, Output, Registration, TaskContext, TaskError, TaskResult, actor, blocking, function,
+    Call, Data, Job, Output, Registration, TaskContext, TaskError, TaskResult, actor, blocking,
+    function,
 };
 #[cfg(feature = "webhook")]
 pub use handler::{Webhook, webhook};

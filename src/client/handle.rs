@@ -180,11 +180,7 @@ impl Pace {
 impl Client {
     /// The opened message of a task's last failure, if there is one and the key for it.
     pub fn failure(&self, view: &TaskView) -> Option<String> {
-        let detail = view.trail.error.as_ref()?;
-        let (task, header) = (view.stored.id(), view.stored.header_bytes());
-        let seat = Seat { purpose: Purpose::Error, task, attempt: detail.attempt, header };
-        let opened = self.0.sealer.open(&seat, &detail.sealed).ok()?;
-        Some(String::from_utf8_lossy(&opened.plaintext).into_owned())
+        self.0.sealer.open_failure(&view.stored, &view.trail)
     }
 }
 

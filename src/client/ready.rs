@@ -106,8 +106,9 @@ impl Client {
         };
         let unique = options.unique.as_ref();
         let lock = unique.map(|unique| self.lock(&queue, &kind, unique, payload)).transpose()?;
-        let header = header(kind, queue.clone(), &defaults, options, self.0.broker.now())?;
-        let envelope = seals.envelope(id, header, &options.headers, &payload.body()?)?;
+        let headers = self.pass(&kind, &queue, &options.headers)?;
+        let header = header(kind.clone(), queue.clone(), &defaults, options, self.0.broker.now())?;
+        let envelope = seals.envelope(id, header, &headers, &payload.body()?)?;
         let keyed = options.key.is_some();
         let (fresh, front) = (!keyed, options.front);
         let lock = lock.map(Box::new);

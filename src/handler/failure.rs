@@ -85,6 +85,16 @@ impl TaskError {
         Self::skip_retry(message).class("payload")
     }
 
+    /// How the run ended by it.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// What it says, at most [`MESSAGE_BYTES_MAX`] of it; it may be secret. Empty if it is no failure.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Names the class of a failure (clear text, at most 64 visible ASCII characters), in place of `handler`.
     #[must_use]
     pub fn class(mut self, word: impl Into<Cow<'static, str>>) -> Self {

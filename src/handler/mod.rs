@@ -5,6 +5,7 @@
 //! sees the opened task, never the broker; how its end is settled is decided by [`outcome`](crate::outcome).
 
 mod actor;
+mod around;
 mod context;
 mod data;
 mod failure;
@@ -24,6 +25,8 @@ mod text;
 mod webhook;
 
 pub use actor::{ActorHandler, Job, Output};
+pub use around::Call;
+pub(crate) use around::{Around, run};
 pub(crate) use context::Run;
 pub use context::TaskContext;
 pub use data::{Data, DataMap, FromContext};

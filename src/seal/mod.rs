@@ -47,7 +47,7 @@ use crate::codec::Codec;
 use crate::envelope::Stored;
 use crate::error::{Error, Result};
 use crate::queue::{Kind, QueueName};
-use crate::task::TaskId;
+use crate::task::{TaskId, Trail};
 use blob::Blob;
 use epoch::Epochs;
 
@@ -117,6 +117,15 @@ impl Sealer {
         let header = stored.header_bytes();
         let seat = Seat { purpose: Purpose::Payload, task: stored.id(), attempt: 0, header };
         opened::unpack(self.open(&seat, stored.sealed())?)
+    }
+
+    /// The message of a task's last failure, if there is one and it opens.
+    pub(crate) fn open_failure(&self, stored: &Stored, trail: &Trail) -> Option<String> {
+        let detail = trail.error.as_ref()?;
+        let (task, header) = (stored.id(), stored.header_bytes());
+        let seat = Seat { purpose: Purpose::Error, task, attempt: detail.attempt, header };
+        let opened = self.open(&seat, &detail.sealed).ok()?;
+        Some(String::from_utf8_lossy(&opened.plaintext).into_owned())
     }
 
     /// The id that a caller's own key stands for: of 1 to [`CALLER_KEY_BYTES_MAX`] bytes, else it

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::{Arbiter, System};
+use futures::FutureExt;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Operate, WorkerId};
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
-use crate::handler::{Data, DataMap, IntoRoute, Route, Routes};
+use crate::handler::{Around, Call, Data, DataMap, IntoRoute, Output, Route, Routes, TaskResult};
 use crate::panic;
 use crate::queue::Kind;
 use crate::restart::{Policy, Shutdown, Strategy};
@@ -21,6 +22,7 @@ use crate::seal::Sealer;
 
 use super::config::{Config, Lane};
 use super::health::Vitals;
+use super::hooks::{Failed, Hooks};
 use super::place::Place;
 use super::prepare::prepare;
 use super::presence::Card;
@@ -73,6 +75,8 @@ pub struct Builder {
     lanes: Vec<Lane>,
     config: Config,
     events: Option<Listener>,
+    around: Vec<Around>,
+    hooks: Hooks,
     #[cfg(feature = "failpoints")]
     failpoints: Arc<super::FailPoints>,
 }
@@ -87,6 +91,8 @@ impl Builder {
             lanes: Vec::new(),
             config: Config::default(),
             events: None,
+            around: Vec::new(),
+            hooks: Hooks::default(),
             #[cfg(feature = "failpoints")]
             failpoints: Arc::default(),
         }
@@ -171,6 +177,67 @@ impl Builder {
     /// Is told every [`Event`], on the thread where it happens: keep it short.
     pub fn on_event(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.with(|b| b.events = Some(Arc::new(listener)))
+    }
+
+    /// Wraps every run, of whatever handler: in the order added, the first one outermost. It may measure, set a tracing
+    /// span, answer in the handler's place, or change what that answered. It runs on the thread of the run and
+    /// within its time. A panic in it fails the run, with the class `panic`.
+    ///
+    /// ```
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet(String);
+    /// # impl oncue::Task for Greet { const KIND: &'static str = "greet"; }
+    /// # async fn greet(_: Greet) -> oncue::TaskResult { Ok(()) }
+    /// # fn main() -> oncue::Result<()> { oncue::block_on(async {
+    /// # let client = oncue::connect("sqlite::memory:").await?;
+    /// use oncue::{Call, TaskError};
+    ///
+    /// let worker = client
+    ///     .worker()
+    ///     .handle(greet)
+    ///     .around(|call: Call| async move {
+    ///         let (kind, began) = (call.context().kind().clone(), std::time::Instant::now());
+    ///         let ended = call.proceed().await;
+    ///         println!("{kind}: {} after {:?}", ended.is_ok(), began.elapsed());
+    ///         ended
+    ///     })
+    ///     .around(|call: Call| async move {
+    ///         match call.context().header("tenant") {
+    ///             Some("suspended") => Err(TaskError::skip_retry("this tenant is suspended")),
+    ///             _ => call.proceed().await,
+    ///         }
+    ///     });
+    /// # worker.start().await?.shutdown().await?; Ok(()) }) }
+    /// ```
+    pub fn around<F, Fut>(self, middleware: F) -> Self
+    where
+        F: Fn(Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = TaskResult<Output>> + 'static,
+    {
+        let middleware = Arc::new(move |call| middleware(call).boxed_local());
+        self.with(|b| b.around.push(middleware))
+    }
+
+    /// Is told of every run that failed, once the broker has written what becomes of its task; of one whose worker
+    /// is killed in between, never. Called on the control thread: keep it short. A panic in it is logged.
+    ///
+    /// ```
+    /// # fn watch(worker: oncue::worker::Builder) -> oncue::worker::Builder {
+    /// use oncue::worker::Failed;
+    ///
+    /// worker
+    ///     .on_error(|failed: &Failed| eprintln!("{} {:?}: {}", failed.kind, failed.class, failed.message))
+    ///     .on_archive(|failed: &Failed| eprintln!("{} is dead: {:?}", failed.id, failed.reason()))
+    /// # }
+    /// ```
+    pub fn on_error(self, hook: impl Fn(&Failed) + Send + Sync + 'static) -> Self {
+        self.with(|b| b.hooks.error.push(Arc::new(hook)))
+    }
+
+    /// Is told of every task this worker archived, in the same way: after a run, without one, or when it took the task
+    /// over from a worker that is gone. What a person archives or cancels while it waits is no worker's doing, and
+    /// not told.
+    pub fn on_archive(self, hook: impl Fn(&Failed) + Send + Sync + 'static) -> Self {
+        self.with(|b| b.hooks.archive.push(Arc::new(hook)))
     }
 
     /// Plans panics, for tests.
@@ -325,6 +392,8 @@ impl Builder {
             cut,
             idle: Notify::new(),
             events: self.events,
+            around: self.around.into(),
+            hooks: self.hooks,
             unnamed: Kind::parse("unreadable")?,
             #[cfg(feature = "failpoints")]
             failpoints: self.failpoints,

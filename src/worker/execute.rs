@@ -20,7 +20,7 @@ use crate::codec::Codec;
 use crate::envelope::Header;
 use crate::error::Error;
 use crate::event::Event;
-use crate::handler::{Hold, Input, Notes, Run, Runner, Stop, TaskContext, TaskError, cut};
+use crate::handler::{self, Hold, Input, Notes, Run, Runner, Stop, TaskContext, TaskError, cut};
 use crate::outcome::{Decision, Limits, Outcome, Retry, decide};
 use crate::panic;
 use crate::retry::RetryPolicy;
@@ -29,6 +29,7 @@ use crate::task::{Detail, Trail};
 
 use super::Shared;
 use super::config::chance;
+use super::hooks::Ended;
 use super::job::Job;
 use super::notes;
 use super::ward::Pass;
@@ -75,7 +76,7 @@ pub(crate) async fn execute(job: Box<Job>, runner: Rc<dyn Runner>, shared: Arc<S
         Ok(header) => header,
         Err(error) => return conclude(job, None, End::unopened(&error), began, &shared),
     };
-    let (mut run, context) = match begin(&job, &header, permit, &*runner, &shared) {
+    let (mut run, context) = match begin(&job, &header, permit, &runner, &shared) {
         Ok(run) => run,
         Err(end) => return conclude(job, Some(header), end, began, &shared),
     };
@@ -113,7 +114,7 @@ fn begin(
     job: &Job,
     header: &Header,
     permit: Option<OwnedSemaphorePermit>,
-    runner: &dyn Runner,
+    runner: &Rc<dyn Runner>,
     shared: &Shared,
 ) -> Result<(Running, TaskContext), End> {
     let opened = shared.sealer.open_task(&job.claim.stored).map_err(|e| End::unopened(&e))?;
@@ -154,7 +155,7 @@ fn begin(
     let context_kept = context.clone();
     let input = Input { context, codec, version, body: opened.body, keep, probe, hold };
     job.held.stop.begin();
-    match catch_unwind(AssertUnwindSafe(|| runner.run(input))) {
+    match catch_unwind(AssertUnwindSafe(|| handler::run(runner, input, &shared.around))) {
         Ok(run) => Ok((AssertUnwindSafe(run).catch_unwind(), context_kept)),
         Err(panic) => Err(End::failed("panic", panic::text(panic))),
     }
@@ -297,7 +298,9 @@ fn conclude(
         let now = shared.broker.now();
         let decision = decide(&end.outcome, &limits, &mut unused, &policy, now, chance());
         let settlement = Settlement::new(job.claim.ticket, order(decision, None, false));
-        return job.finish(settlement, decision, kind, None, ran);
+        let ended = ended(&job, &unused, None, decision, &end.message);
+        let failed = shared.failed(&ended, &kind);
+        return job.finish(settlement, decision, kind, None, ran, failed);
     };
     let attempt = job.claim.trail.attempts.saturating_add(1);
     let mut trail = job.claim.trail.clone();
@@ -321,6 +324,8 @@ fn conclude(
             Err(error) => tracing::warn!(%error, "the detail of a failure could not be sealed"),
         }
     }
+    let ended = ended(&job, &trail, class.as_ref(), decision, &end.message);
+    let failed = shared.failed(&ended, &header.kind);
     let result = end.result.and_then(|bytes| {
         let sealed = shared.sealer.seal(&seat(Purpose::Result), Codec::Json, &bytes);
         sealed.inspect_err(|error| tracing::error!(%error, "a result could not be sealed")).ok()
@@ -328,7 +333,20 @@ fn conclude(
     let result = result.map(|sealed| (attempt, sealed));
     let order = order(decision, result, policy.front);
     let settlement = settlement(&job, order, trail);
-    job.finish(settlement, decision, header.kind, class, ran);
+    job.finish(settlement, decision, header.kind, class, ran, failed);
+}
+
+/// What hooks may be told of the end of a run.
+fn ended<'a>(
+    job: &'a Job,
+    trail: &'a Trail,
+    class: Option<&'a String>,
+    decision: Decision,
+    said: &'a str,
+) -> Ended<'a> {
+    let attempt = job.claim.trail.attempts.saturating_add(1);
+    let (id, queue, stored) = (job.claim.id(), job.queue(), Some(&job.claim.stored));
+    Ended { id, queue, trail, attempt, class, decision, said, stored }
 }
 
 fn settlement(job: &Job, order: Order, trail: Trail) -> Settlement {

@@ -11,6 +11,7 @@ use crate::outcome::{Decision, runs_alone};
 use crate::queue::{Kind, QueueName};
 use crate::task::Trail;
 
+use super::hooks::Failed;
 use super::settle::Finished;
 use super::slots::Slot;
 use super::turn::{Held, Turn};
@@ -83,8 +84,9 @@ impl Job {
         kind: Kind,
         class: Option<String>,
         ran: Duration,
+        failed: Option<Box<Failed>>,
     ) {
-        self.end(settlement, decision, Some((kind, class, ran)));
+        self.end(settlement, decision, Some((kind, class, ran)), failed);
     }
 
     /// Its task goes back unbegun, at no cost: to a lane, and with a word on whether its next run is alone.
@@ -92,7 +94,7 @@ impl Job {
         let trail = Some(Trail { alone, ..self.claim.trail.clone() });
         let order = Order::Release { lane };
         let settlement = Settlement { trail, ..Settlement::new(self.claim.ticket, order) };
-        self.end(settlement, Decision::Release { alone: lane == Lane::Alone }, None);
+        self.end(settlement, Decision::Release { alone: lane == Lane::Alone }, None, None);
     }
 
     fn end(
@@ -100,6 +102,7 @@ impl Job {
         settlement: Settlement,
         decision: Decision,
         run: Option<(Kind, Option<String>, Duration)>,
+        failed: Option<Box<Failed>>,
     ) {
         let Some(slot) = self.slot.take() else { return };
         // A run that was given up has been settled, and its seat may be another's.
@@ -107,7 +110,7 @@ impl Job {
             return;
         }
         let (turn, seat) = (self.turn.clone(), self.held.seat);
-        let finished = Finished { turn, seat, settlement, decision, run, slot: Some(slot) };
+        let finished = Finished { turn, seat, settlement, decision, run, failed, slot: Some(slot) };
         self.turn.settle.send(finished);
     }
 }
@@ -120,6 +123,6 @@ impl Drop for Job {
         let alone = runs_alone(&self.claim.trail);
         let lane = if alone { Lane::Alone } else { Lane::Shared };
         let release = Settlement::new(self.claim.ticket, Order::Release { lane });
-        self.end(release, Decision::Release { alone }, None);
+        self.end(release, Decision::Release { alone }, None, None);
     }
 }

@@ -13,6 +13,7 @@ mod failpoint;
 mod fetcher;
 mod health;
 mod heartbeater;
+mod hooks;
 mod job;
 mod life;
 mod notes;
@@ -46,6 +47,7 @@ pub use config::{
 #[cfg(feature = "failpoints")]
 pub use failpoint::FailPoints;
 pub use health::{BROKER_FAILURE_MEMORY, Health, LEASE_LOSS_MEMORY, Reason};
+pub use hooks::Failed;
 pub use life::Life;
 pub(crate) use shared::Shared;
 

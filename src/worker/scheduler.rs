@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
 
-use crate::broker::{Cause, Claim, SWEEP_MAX, Session, Settlement, Sweep, Wake};
+use crate::broker::{Cause, Claim, SWEEP_MAX, Session, Settled, Settlement, Sweep, Wake};
+use crate::envelope::Header;
 use crate::error::Result;
 use crate::event::Event;
-use crate::outcome::{Outcome, decide};
+use crate::outcome::{Decision, Outcome, decide};
 use crate::queue::QueueName;
 use crate::retry::RetryPolicy;
 
@@ -16,6 +17,7 @@ use super::Shared;
 use super::backoff::Backoff;
 use super::config::{IDLE_POLL, chance, jittered};
 use super::execute::order;
+use super::hooks::{Ended, Failed};
 
 /// Most tasks moved by one advance.
 const ADVANCE_MAX: usize = 500;
@@ -113,18 +115,26 @@ pub(crate) async fn sweep(shared: &Shared, queue: &QueueName) -> Result<usize> {
     if claims.is_empty() {
         return Ok(0);
     }
-    let settled: Vec<_> = claims.into_iter().map(|claim| conclude(shared, claim)).collect();
-    let settlements = settled.iter().map(|(settlement, _)| settlement.clone()).collect();
+    let settled: Vec<_> = claims.into_iter().map(|claim| conclude(shared, queue, claim)).collect();
+    let settlements = settled.iter().map(|(settlement, ..)| settlement.clone()).collect();
     // If this fails the sweep session expires and the next sweep finds the same tasks, uncounted.
-    shared.broker.settle(session, settlements).await?;
-    for (settlement, decision) in &settled {
+    let replies = shared.broker.settle(session, settlements).await?;
+    for ((settlement, decision, failed), reply) in settled.iter().zip(replies) {
         shared.counts.decided(*decision);
+        if let (Settled::Done, Some(failed)) = (reply, failed) {
+            shared.hooks.tell(failed);
+        }
         shared.tell(Event::Reclaimed { id: settlement.ticket.id, decision: *decision });
     }
     Ok(settled.len())
 }
 
-fn conclude(shared: &Shared, claim: Claim) -> (Settlement, crate::outcome::Decision) {
+/// What is written for a claim that was taken over, and what hooks are told then.
+fn conclude(
+    shared: &Shared,
+    queue: &QueueName,
+    claim: Claim,
+) -> (Settlement, Decision, Option<Box<Failed>>) {
     let outcome = match claim.cause {
         Cause::Refused => Outcome::UnknownKind,
         Cause::Lost | Cause::Dequeued => Outcome::Lost,
@@ -132,13 +142,19 @@ fn conclude(shared: &Shared, claim: Claim) -> (Settlement, crate::outcome::Decis
     let header = claim.stored.header();
     // The trail may be what a newer version wrote and this one cannot read: it stays as it is.
     let is_newer = header.as_ref().is_err_and(crate::Error::is_newer);
-    let limits = header.map(|header| header.limits()).unwrap_or_default();
+    let limits = header.as_ref().map(Header::limits).unwrap_or_default();
     let mut trail = claim.trail;
     let now = shared.broker.now();
     let decision = decide(&outcome, &limits, &mut trail, &RetryPolicy::DEFAULT, now, chance());
+    let kind = header.map_or_else(|_| shared.unnamed.clone(), |header| header.kind);
+    let (id, class, said, stored) = (claim.ticket.id, None, "", Some(&claim.stored));
+    let attempt = trail.attempts.saturating_add(u32::from(outcome == Outcome::Lost));
+    let trail_now = &trail;
+    let ended = Ended { id, queue, trail: trail_now, attempt, class, decision, said, stored };
+    let failed = shared.failed(&ended, &kind);
     let settlement = Settlement {
         trail: Some(trail).filter(|_| !is_newer),
         ..Settlement::new(claim.ticket, order(decision, None, false))
     };
-    (settlement, decision)
+    (settlement, decision, failed)
 }

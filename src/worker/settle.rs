@@ -19,6 +19,7 @@ use crate::queue::Kind;
 
 use super::Shared;
 use super::backoff::Backoff;
+use super::hooks::Failed;
 use super::slots::Slot;
 use super::turn::Turn;
 
@@ -31,6 +32,8 @@ pub(crate) struct Finished {
     pub(crate) decision: Decision,
     /// None for a task that never started.
     pub(crate) run: Option<(Kind, Option<String>, Duration)>,
+    /// What hooks are told once it is written.
+    pub(crate) failed: Option<Box<Failed>>,
     pub(crate) slot: Option<Arc<Slot>>,
 }
 
@@ -125,6 +128,9 @@ pub(crate) async fn run(lane: LaneEnd, shared: Arc<Shared>) {
                 (Some(Settled::Done), Some((kind, class, ran))) => {
                     let decision = finished.decision;
                     shared.counts.decided(decision);
+                    if let Some(failed) = &finished.failed {
+                        shared.hooks.tell(failed);
+                    }
                     shared.tell_if_heard(|| Event::Settled { id, kind, decision, class, ran });
                 }
                 (Some(Settled::Done), None) => {

@@ -10,13 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Operate, Wake};
 use crate::event::{Event, Listener};
-use crate::handler::{DataMap, Routes};
+use crate::handler::{Around, DataMap, Routes};
 use crate::outcome::Decision;
 use crate::queue::{Kind, KindHash, QueueName};
 use crate::seal::Sealer;
 
 use super::config::{Config, POLL, chance};
 use super::health::Vitals;
+use super::hooks::Hooks;
 use super::place::Place;
 use super::slots::Slots;
 use super::turn::Turns;
@@ -94,6 +95,9 @@ pub(crate) struct Shared {
     /// Told after every batch of settlements.
     pub(crate) idle: Notify,
     pub(crate) events: Option<Listener>,
+    /// What every run is wrapped in, outermost first.
+    pub(crate) around: Arc<[Around]>,
+    pub(crate) hooks: Hooks,
     /// Stands in for the kind of a record whose header does not decode.
     pub(crate) unnamed: Kind,
     #[cfg(feature = "failpoints")]

@@ -15,6 +15,7 @@ use crate::retry::RetryPolicy;
 
 use super::config::chance;
 use super::execute::order;
+use super::hooks::Ended;
 use super::life::Who;
 use super::settle::Finished;
 use super::shared::Shared;
@@ -94,10 +95,17 @@ fn conclude(turn: &Arc<Turn>, seat: usize, task: &InHand, shared: &Shared) -> Fi
     let decision = decide(&outcome, &limits, &mut trail, &RetryPolicy::DEFAULT, now, chance());
     let write: Write = order(decision, None, false);
     let (mut settlement, mut run) = (Settlement::new(task.ticket, write), None);
+    let mut failed = None;
     if outcome == Outcome::Lost {
-        settlement.trail = Some(trail);
         let kind = shared.routes.get(task.ticket.kind).map(|route| route.kind.clone());
-        run = Some((kind.unwrap_or_else(|| shared.unnamed.clone()), None, Default::default()));
+        let kind = kind.unwrap_or_else(|| shared.unnamed.clone());
+        let (id, queue, attempt) =
+            (task.ticket.id, &turn.session.queue, trail.attempts.saturating_add(1));
+        let (trail_now, class, said, stored) = (&trail, None, "", None);
+        let ended = Ended { id, queue, trail: trail_now, attempt, class, decision, said, stored };
+        failed = shared.failed(&ended, &kind);
+        run = Some((kind, None, Default::default()));
+        settlement.trail = Some(trail);
     }
-    Finished { turn: turn.clone(), seat, settlement, decision, run, slot: None }
+    Finished { turn: turn.clone(), seat, settlement, decision, run, failed, slot: None }
 }

@@ -25,6 +25,8 @@ mod fixture;
 mod isolate;
 mod keys;
 mod lock;
+#[cfg(feature = "sqlite")]
+mod middleware;
 mod model;
 #[cfg(all(feature = "sqlite", feature = "failpoints"))]
 mod mutants;
