@@ -29,7 +29,8 @@ pub struct Lock {
     pub names: Vec<LockName>,
     /// When it is released.
     pub hold: Hold,
-    /// How long it is held at most, counted from when the task is due; none: without limit.
+    /// How long it is held at most, counted from when the task is due as it is stored, or moved by another; none: without
+    /// limit.
     pub lasts: Option<Duration>,
     /// What happens if another task holds it.
     pub conflict: Conflict,
@@ -41,7 +42,7 @@ pub struct Lock {
 /// When a lock is released, unless it [`lasts`](Lock::lasts) shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// By the first claim of its task. What happens to that claim does not bring it back.
+    /// By the first dequeue of its task, or by its end without one. What happens to that claim does not bring it back.
     UntilStart,
     /// By the end of its task: completed, archived, or gone, in whatever way.
     UntilEnd,
@@ -49,7 +50,8 @@ pub enum Hold {
     Always,
 }
 
-/// What happens to a task whose lock is held. A task that has started, or ended, is never touched.
+/// What happens to a task whose lock is held: by the holder under the first of its names that is held. A task that runs, or
+/// has ended, is never touched; nor is one of several that hold the lock, each under another of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
     /// It is not stored.
@@ -57,7 +59,8 @@ pub enum Conflict {
     /// It takes the place of the holder, which is gone, if that one waits: scheduled, pending or to be retried.
     /// Otherwise it is not stored.
     Replace,
-    /// It is not stored; the holder, if it waits, is due when this one would have been.
+    /// It is not stored; the holder, if it waits, is due when this one would have been, and holds its lock as long as this
+    /// one would have.
     Reschedule,
 }
 
