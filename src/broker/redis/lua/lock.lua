@@ -82,17 +82,17 @@ local function lock_in(b, plan, name, at)
   return plan.locks[name]
 end
 
--- The locks under these names that other tasks hold, one a holder.
-local function others_of(b, plan, id, names, at)
-  local others, seen = {}, {}
+-- The lock another task holds under the first of these names that is held, and whether several tasks hold them.
+local function other_of(b, plan, id, names, at)
+  local first, are_several
   for _, name in ipairs(names) do
     local row = lock_in(b, plan, name, at)
-    if row and id_of(row.owner) ~= id and not seen[row.owner] then
-      seen[row.owner] = true
-      others[#others + 1] = row
+    if row and id_of(row.owner) ~= id then
+      first = first or row
+      are_several = are_several or row.owner ~= first.owner
     end
   end
-  return others
+  return first, are_several
 end
 
 -- Where a holder waits: n, it is new in this call; s, r, p. Nothing if it does not wait.
@@ -105,6 +105,22 @@ local function waits(b, plan, owner)
     if call('ZSCORE', b .. key, owner) then return (key == 's' or key == 'r') and key or nil end
   end
   return 'p'
+end
+
+-- A lock of this holder shall last until then; 0: without end.
+local function set_until(b, plan, owner, till, at)
+  local id = id_of(owner)
+  for _, name in ipairs(names_of(plan.held[id] or call('HGET', b .. 'lk', id) or '')) do
+    local row = lock_in(b, plan, name, at)
+    if row and row.owner == owner then
+      if till == 0 or till > at then
+        row.till, row.is_new = till, true
+      else
+        plan.locks[name] = false
+        plan.freed[#plan.freed + 1] = name
+      end
+    end
+  end
 end
 
 -- A holder that waits shall be due then.
@@ -131,23 +147,15 @@ end
 
 -- A holder that waits shall be gone.
 local function plan_drop(b, plan, owner, from, at)
-  local id, lock = id_of(owner), nil
+  local id = id_of(owner)
+  set_until(b, plan, owner, at, at)
   if from == 'n' then
-    lock = plan.held[id]
     plan.dropped[#plan.dropped + 1] = plan.new[id]
     plan.new[id], plan.held[id] = nil, nil
   else
-    lock = call('HGET', b .. 'lk', id)
     plan.drops[#plan.drops + 1] = { ticket = owner, from = from }
     plan.moves[id] = nil
     if call('HEXISTS', b .. 'ref', id) == 0 then plan.gone[id] = true end
-  end
-  for _, name in ipairs(names_of(lock or '')) do
-    local row = lock_in(b, plan, name, at)
-    if row and row.owner == owner then
-      plan.locks[name] = false
-      plan.freed[#plan.freed + 1] = name
-    end
   end
 end
 
@@ -158,29 +166,32 @@ local function plan_lock(b, plan, ticket, item, due, at)
   local count, hold, conflict, bits, lasts, within = struct.unpack('>BBBBI8I8', item, 26)
   local id, names = id_of(ticket), {}
   cut(sub(item, 46, 45 + 16 * count), names)
-  local others = others_of(b, plan, id, names, at)
-  local since, code, first = at, '1', others[1]
-  if first then
-    if conflict == KEEP then return 'h', id_of(first.owner) end
-    if band(bits, 2) == 2 then due = min(due, first.since + within) end
-    local ways = {}
-    for i, other in ipairs(others) do
-      ways[i] = waits(b, plan, other.owner)
-      if not ways[i] then return 'h', id_of(other.owner) end
-      if conflict ~= REPLACE then
-        plan_move(plan, other.owner, ways[i], due, at)
-        return 'm', id_of(other.owner)
-      end
-    end
-    for i, other in ipairs(others) do plan_drop(b, plan, other.owner, ways[i], at) end
-    since, code = first.since, 'r'
+  local row, are_several = other_of(b, plan, id, names, at)
+  local since, code, holder = at, '1', row and id_of(row.owner)
+  local function till()
+    return band(bits, 1) == 1 and min(math.max(at, due) + lasts, TIME_MAX) or 0
   end
-  local till = band(bits, 1) == 1 and min(math.max(at, due) + lasts, TIME_MAX) or 0
-  if till == 0 or till > at then
-    for _, name in ipairs(names) do plan.locks[name] = { owner = ticket, since = since, till = till, is_new = true } end
+  if row then
+    -- Several hold it, each under another name, only while index keys change.
+    local from = conflict ~= KEEP and not are_several and waits(b, plan, row.owner)
+    if not from then return 'h', holder end
+    if band(bits, 2) == 2 then due = min(due, row.since + within) end
+    if conflict ~= REPLACE then
+      plan_move(plan, row.owner, from, due, at)
+      set_until(b, plan, row.owner, till(), at)
+      return 'm', holder
+    end
+    plan_drop(b, plan, row.owner, from, at)
+    since, code = row.since, 'r'
+  end
+  local ends = till()
+  if ends == 0 or ends > at then
+    for _, name in ipairs(names) do
+      plan.locks[name] = { owner = ticket, since = since, till = ends, is_new = true }
+    end
     plan.held[id] = char(hold) .. concat(names)
   end
-  return code, first and id_of(first.owner), due
+  return code, holder, due
 end
 
 -- Writes the locks of a plan.
