@@ -1,5 +1,6 @@
 //! What every broker test stands on: a broker, a clock it reads, and short words for tasks and claims.
 
+mod road;
 mod spec;
 
 use std::sync::Arc;
