@@ -7,9 +7,7 @@ use redis::{Cmd, Pipeline, Value};
 use super::fault::Class;
 use super::keys::{QueueKeys, namespace_key};
 use super::{Inner, reply};
-use crate::broker::{
-    Kept, LOCK_NAMES_MAX, Listing, LockName, Page, QueueStats, TaskView, Ticket,
-};
+use crate::broker::{Kept, LOCK_NAMES_MAX, Listing, LockName, Page, QueueStats, TaskView, Ticket};
 use crate::clock::Timestamp;
 use crate::envelope::Stored;
 use crate::error::{Error, Result};

@@ -65,7 +65,11 @@ pub(super) const QUEUE_KEYS: &[Key] = &[
     key("cr", Type::Hash, "the timetable: name -> version, what is in the entry"),
     key("ct", Type::Hash, "name of an entry -> its last tick; the latest ticks, their first tasks"),
     key("or", Type::Set, "ids whose records must not stay, until the next enqueue"),
-    key("st", Type::Hash, "counters: completed, failed, junk, entry; tick and guard of the sweepers"),
+    key(
+        "st",
+        Type::Hash,
+        "counters: completed, failed, junk, entry; tick and guard of the sweepers",
+    ),
     key("cfg", Type::Hash, "v: format; max: most tasks that are not ended; pause"),
     key("i", Type::Text, "the idle flag: somebody asked and found too little"),
     key("w", Type::Text, "written before replicas are waited for; a minute"),

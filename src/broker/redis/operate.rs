@@ -95,11 +95,7 @@ fn acted(told: &[u8]) -> Result<Acted> {
 }
 
 /// Writes another record in place of one that still is as it was seen.
-pub(super) async fn replace(
-    broker: Arc<Inner>,
-    seen: Stored,
-    envelope: Envelope,
-) -> Result<Acted> {
+pub(super) async fn replace(broker: Arc<Inner>, seen: Stored, envelope: Envelope) -> Result<Acted> {
     let keys = broker.keys(&envelope.header().queue);
     let mut call = broker.library.call("replace", &keys.records());
     call.arg(&Ticket::of(envelope.id(), envelope.header()).to_bytes()[..]);
