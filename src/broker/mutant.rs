@@ -51,7 +51,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every fault.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::ForgetFence,
         Self::SettleDead,
         Self::ReopenRetired,
@@ -70,5 +70,8 @@ impl Mutant {
         Self::BeatRevives,
         Self::MixLanes,
         Self::NeverExpire,
+        Self::LeakLock,
+        Self::StealLock,
+        Self::TickTwice,
     ];
 }

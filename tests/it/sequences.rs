@@ -4,22 +4,32 @@
 //! and every tick one millisecond more, so that no moment ever falls on the very end of a lease, a
 //! memory or a grace: which side that moment belongs to is the broker's choice.
 
+mod acts;
 mod calls;
 mod census;
 mod invariant;
+mod locks;
+mod notes;
+mod plan;
 mod run;
+mod ticks;
 
 use std::time::Duration;
 
-use oncue::broker::Lane;
+use oncue::broker::{Act, Lane, Slot};
 use oncue::state::Reason;
-use oncue::task::Due;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestError, TestRng, TestRunner};
 
-use crate::fixture::{Opener, START};
+use crate::fixture::Opener;
+#[cfg_attr(
+    not(feature = "failpoints"),
+    expect(unused_imports, reason = "asked only about mutants")
+)]
+pub use plan::{PLAN, Plan, Want};
+use plan::{delay, due, plan};
 
 /// Longest history, before the disturbances it does without are left out.
 const STEPS: usize = 72;
@@ -53,22 +63,22 @@ pub enum Op {
     Beat { sessions: u16 },
     /// Any task there ever was is cancelled.
     Cancel { pick: usize },
+    /// A person does this to any task there ever was.
+    Act { pick: usize, act: Act },
+    /// A session writes notes beside what it holds.
+    Note { pick: usize, notes: Vec<(usize, Slot)> },
+    /// Any session writes a note with any ticket there ever was.
+    StrayNote { pick: usize, ticket: usize, slot: Slot },
+    /// The one entry of the timetable is written, or removed.
+    Entry { remove: bool },
+    /// A tick of that entry as it was seen so many changes ago, so long after the last one seen.
+    Fire { ago: usize, after: Duration, plans: Vec<Plan>, lost: bool },
     /// The queue is paused, or goes on.
     Pause(bool),
     /// The queue is limited, or no more.
     Limit(Option<u64>),
     /// Time passes.
     Tick(Duration),
-}
-
-/// A task to be enqueued; with `again` the id of one there was, if there was any.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    pub kind: usize,
-    pub priority: u8,
-    pub due: Due,
-    pub remember: bool,
-    pub again: Option<usize>,
 }
 
 /// How a claim is settled, and the attempts its trail tells of from then on.
@@ -81,30 +91,11 @@ pub struct Deed {
 #[derive(Clone, Copy, Debug)]
 pub enum End {
     Complete { keep: Duration, result: bool },
-    Retry(Duration),
+    Retry { after: Duration, front: bool },
     Snooze(Duration),
     Release(Lane),
     Archive(Reason),
     Drop,
-}
-
-fn delay() -> impl Strategy<Value = Duration> {
-    select(vec![1u64, 1, 30, 30, 600, 7_200]).prop_map(Duration::from_secs)
-}
-
-fn due() -> impl Strategy<Value = Due> {
-    prop_oneof![
-        6 => Just(Due::Now),
-        2 => delay().prop_map(Due::In),
-        1 => delay().prop_map(|delay| Due::At(START.plus(delay))),
-    ]
-}
-
-fn plan() -> impl Strategy<Value = Plan> {
-    let again = prop_oneof![3 => Just(None), 1 => (0..64usize).prop_map(Some)];
-    (0..4usize, 0..3u8, due(), any::<bool>(), again).prop_map(
-        |(kind, priority, due, remember, again)| Plan { kind, priority, due, remember, again },
-    )
 }
 
 fn lane() -> impl Strategy<Value = Lane> {
@@ -115,7 +106,7 @@ fn deed() -> impl Strategy<Value = Deed> {
     let keep = prop_oneof![1 => Just(Duration::ZERO), 2 => delay()];
     let end = prop_oneof![
         3 => (keep, any::<bool>()).prop_map(|(keep, result)| End::Complete { keep, result }),
-        2 => delay().prop_map(End::Retry),
+        2 => (delay(), any::<bool>()).prop_map(|(after, front)| End::Retry { after, front }),
         1 => delay().prop_map(End::Snooze),
         3 => lane().prop_map(End::Release),
         1 => select(Reason::ALL.to_vec()).prop_map(End::Archive),
@@ -137,6 +128,21 @@ fn dequeue() -> impl Strategy<Value = Op> {
     })
 }
 
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => Just(Act::Run),
+        1 => Just(Act::Archive),
+        1 => Just(Act::Delete),
+        2 => due().prop_map(Act::Reschedule),
+    ]
+}
+
+fn fire() -> impl Strategy<Value = Op> {
+    let ago = select(vec![0usize, 0, 0, 1, 5]);
+    let fire = (ago, delay(), vec(plan(), 0..3), prop::bool::weighted(0.15));
+    fire.prop_map(|(ago, after, plans, lost)| Op::Fire { ago, after, plans, lost })
+}
+
 fn tick() -> impl Strategy<Value = Op> {
     let ms = prop_oneof![
         4 => Just(1u64),
@@ -154,6 +160,7 @@ fn op() -> impl Strategy<Value = Op> {
     let pick = 0..64usize;
     let deeds = vec((0..8usize, deed()), 1..5);
     let limit = select(vec![1usize, 2, 1_000]);
+    let slot = || select(Slot::ALL.to_vec());
     prop_oneof![
         6 => (vec(plan(), 1..6), lost).prop_map(|(plans, lost)| Op::Enqueue { plans, lost }),
         2 => pick.clone().prop_map(|pick| Op::RepeatBatch { pick }),
@@ -165,7 +172,14 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (pick.clone(), pick.clone(), deed())
             .prop_map(|(pick, ticket, deed)| Op::Stray { pick, ticket, deed }),
         2 => (pick.clone(), any::<u8>()).prop_map(|(pick, known)| Op::Retire { pick, known }),
-        4 => pick.prop_map(|pick| Op::Cancel { pick }),
+        3 => pick.clone().prop_map(|pick| Op::Cancel { pick }),
+        6 => (pick.clone(), act()).prop_map(|(pick, act)| Op::Act { pick, act }),
+        2 => (pick.clone(), vec((0..8usize, slot()), 1..4))
+            .prop_map(|(pick, notes)| Op::Note { pick, notes }),
+        1 => (pick.clone(), pick, slot())
+            .prop_map(|(pick, ticket, slot)| Op::StrayNote { pick, ticket, slot }),
+        1 => prop::bool::weighted(0.2).prop_map(|remove| Op::Entry { remove }),
+        2 => fire(),
         1 => prop::bool::weighted(0.4).prop_map(Op::Pause),
         1 => proptest::option::weighted(0.5, 0..12u64).prop_map(Op::Limit),
         4 => limit.clone().prop_map(|limit| Op::Advance { limit }),
@@ -182,20 +196,31 @@ fn disturbance(op: &Op) -> Option<u32> {
     match op {
         Op::RepeatBatch { .. } | Op::Oversized { .. } => Some(0),
         Op::LateDequeue { .. } | Op::Retire { .. } => Some(1),
-        Op::Stray { .. } => Some(2),
+        Op::Stray { .. } | Op::StrayNote { .. } => Some(2),
         Op::Reclaim { .. } | Op::Patrol { .. } => Some(3),
         Op::Beat { .. } => Some(4),
         Op::Cancel { .. } => Some(5),
         Op::Pause(_) | Op::Limit(_) => Some(6),
+        Op::Act { .. } => Some(7),
+        Op::Note { .. } | Op::Entry { .. } | Op::Fire { .. } => Some(8),
         _ => None,
     }
 }
 
+/// The bit that lets tasks have locks.
+const LOCKS: u32 = 9;
+
 /// Every history does without some of the disturbances, so that the others and the daily round meet in
 /// more ways than if everything happened everywhere.
 fn history(least: usize) -> impl Strategy<Value = Vec<Op>> {
-    (vec(op(), least..=STEPS), any::<u8>()).prop_map(|(mut ops, mask)| {
-        ops.retain(|op| disturbance(op).is_none_or(|bit| mask >> bit & 1 == 1));
+    (vec(op(), least..=STEPS), any::<u16>()).prop_map(|(mut ops, mask)| {
+        let may = |bit| mask >> bit & 1 == 1;
+        ops.retain(|op| disturbance(op).is_none_or(may));
+        for op in ops.iter_mut().filter(|_| !may(LOCKS)) {
+            if let Op::Enqueue { plans, .. } | Op::Fire { plans, .. } = op {
+                plans.iter_mut().for_each(|plan| plan.want = None);
+            }
+        }
         ops
     })
 }

@@ -14,25 +14,33 @@ use crate::model::{Book, Standing};
 
 impl Run {
     pub fn enqueue_new(&mut self, plans: &[Plan], lost: bool) -> Verdict {
-        let tasks: Vec<_> = plans.iter().map(|plan| self.seal(plan)).collect();
-        self.serial += 1;
-        let id = BatchId(u128::from(self.serial).to_be_bytes());
-        let batch = Batch { id, ..Batch::new(self.bench.queue.clone(), tasks) };
-        self.enqueue(&batch)?;
-        if lost {
+        let batch = self.new_batch(plans);
+        for _ in 0..=usize::from(lost) {
             self.enqueue(&batch)?;
         }
-        let now = self.bench.now();
-        self.batches.push(Sent { batch, first: now, last: now });
+        self.sent(batch);
         Ok(())
     }
 
+    /// A batch of new tasks under an id of its own.
+    pub fn new_batch(&mut self, plans: &[Plan]) -> Batch {
+        let tasks: Vec<_> = plans.iter().map(|plan| self.seal(plan)).collect();
+        self.serial += 1;
+        let id = BatchId(u128::from(self.serial).to_be_bytes());
+        Batch { id, ..Batch::new(self.bench.queue.clone(), tasks) }
+    }
+
+    /// Remembers a batch, so that it can be sent again.
+    pub fn sent(&mut self, batch: Batch) {
+        let now = self.bench.now();
+        self.batches.push(Sent { batch, first: now, last: now });
+    }
     pub fn seal(&mut self, plan: &Plan) -> NewTask {
         let pick = plan.again.and_then(|pick| pick.checked_rem(self.tasks.len()));
-        let old = pick.map(|at| self.tasks[at].envelope.clone());
+        let old = pick.map(|at| self.tasks[at].clone());
         let certain = |id| self.book(|book| book.is_id_certain(id));
-        if let Some(envelope) = old.filter(|envelope| certain(envelope.id())) {
-            return NewTask::new(envelope, plan.due);
+        if let Some(old) = old.filter(|task| certain(task.envelope.id())) {
+            return NewTask { due: plan.due, front: plan.front, ..old };
         }
         // Ids in no order, so that no broker gets away with sorting by them.
         self.serial += 1;
@@ -43,20 +51,31 @@ impl Run {
             .priority(plan.priority)
             .remember(plan.remember)
             .due(plan.due);
+        let spec = if plan.front { spec.front() } else { spec };
+        let spec = plan.want.iter().fold(spec, |spec, want| spec.lock(want.lock()));
         let task = spec.seal(&self.bench.queue, self.bench.now());
         self.tasks.push(task.clone());
         task
     }
 
     pub fn enqueue(&mut self, batch: &Batch) -> Verdict {
-        let theirs = coded(run(self.bench.broker.enqueue(batch.clone())));
-        let ours = coded(run(self.model.enqueue(batch.clone())));
+        self.enqueue_both(batch, batch)
+    }
+
+    /// The same batch, as each side calls it.
+    pub fn enqueue_both(&mut self, theirs: &Batch, ours: &Batch) -> Verdict {
+        let tasks = theirs.tasks.clone();
+        let theirs = coded(run(self.bench.broker.enqueue(theirs.clone())));
+        let ours = coded(run(self.model.enqueue(ours.clone())));
         agree("enqueue", &theirs, &ours)?;
         self.refused = theirs.is_err();
-        let news = batch.tasks.iter().zip(theirs.unwrap_or_default());
-        for (task, _) in news.filter(|(_, what)| *what == Enqueued::Created) {
-            self.created += 1;
-            self.trails.remove(&task.envelope.id());
+        for (task, answer) in tasks.iter().zip(theirs.unwrap_or_default()) {
+            if let Enqueued::Created | Enqueued::Replaced(_) = answer {
+                self.created += 1;
+                self.trails.remove(&task.envelope.id());
+            }
+            self.ended += usize::from(matches!(answer, Enqueued::Replaced(_)));
+            self.hear(task, answer);
         }
         Ok(())
     }
@@ -138,21 +157,6 @@ impl Run {
         Ok(theirs.is_ok())
     }
 
-    pub fn cancel(&mut self, pick: usize) -> Verdict {
-        let Some(at) = pick.checked_rem(self.tasks.len()) else { return Ok(()) };
-        let (id, queue) = (self.tasks[at].envelope.id(), self.bench.queue.clone());
-        let theirs = coded(run(self.bench.broker.cancel(queue.clone(), id)));
-        let ours = coded(run(self.model.cancel(queue, id)));
-        agree("cancel", &theirs, &ours)
-    }
-
-    pub fn set(&mut self, setting: Setting) -> Verdict {
-        let queue = self.bench.queue.clone();
-        let theirs = coded(run(self.bench.broker.set(queue.clone(), setting)));
-        let ours = coded(run(self.model.set(queue, setting)));
-        agree("set", &theirs, &ours)
-    }
-
     pub fn settle_held(&mut self, pick: usize, deeds: &[(usize, Deed)], lost: bool) -> Verdict {
         let busy = |session: &&Session| !self.book(|book| book.held(session.id)).is_empty();
         let busy: Vec<_> = self.sessions.iter().filter(busy).cloned().collect();
@@ -177,13 +181,20 @@ impl Run {
     pub fn stray(&mut self, pick: usize, ticket: usize, deed: Deed) -> Verdict {
         let session = self.any_session(pick);
         let Some(at) = ticket.checked_rem(self.claims.len()) else { return Ok(()) };
+        let settlement = settlement(&self.claims[at], deed);
+        if self.is_stray_certain(&session, at) {
+            self.settle(&session, &[settlement])
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the contract says what this session may do with the ticket of this claim.
+    pub fn is_stray_certain(&self, session: &Session, at: usize) -> bool {
         let id = self.claims[at].id();
         let was_claimed_again = self.claims[at + 1..].iter().any(|claim| claim.id() == id);
         let is_held = self.book(|book| book.held(session.id)).contains(&id);
-        let certain =
-            self.book(|book| book.is_certain(session.id)) && !(is_held && was_claimed_again);
-        let settlement = settlement(&self.claims[at], deed);
-        if certain { self.settle(&session, &[settlement]) } else { Ok(()) }
+        self.book(|book| book.is_certain(session.id)) && !(is_held && was_claimed_again)
     }
 
     pub fn settle(&mut self, session: &Session, list: &[Settlement]) -> Verdict {
@@ -291,7 +302,7 @@ fn settlement(claim: &Claim, deed: Deed) -> Settlement {
                 || (claim.trail.attempts, result_of(claim, claim.trail.attempts, b"\"ok\""));
             Order::Complete { keep, result: result.then(sealed) }
         }
-        End::Retry(after) => Order::Retry { after, front: false },
+        End::Retry { after, front } => Order::Retry { after, front },
         End::Snooze(after) => Order::Snooze { after },
         End::Release(lane) => Order::Release { lane },
         End::Archive(reason) => Order::Archive { reason },

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oncue::broker::LockName;
 use oncue::state::State;
 use oncue::task::{TaskId, Trail};
 
 use super::census::Census;
+use super::locks::Holders;
 
 /// One rule; [`Invariant::holds`] is its predicate.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +22,8 @@ pub enum Invariant {
     I5RefusedChangesNothing,
     /// Every task ever created is there, or its end was told.
     I10NothingLost,
+    /// A lock that is held until the end of its task is so, under every name, while that waits or runs: so no other has it.
+    LocksHeld,
 }
 
 /// One moment, as the broker shows it and as its replies told it.
@@ -29,17 +33,20 @@ pub struct Moment<'a> {
     pub refused: bool,
     pub held: Vec<TaskId>,
     pub trails: &'a BTreeMap<TaskId, Trail>,
+    pub holders: Holders,
+    pub locked: Vec<(TaskId, Vec<LockName>)>,
     pub created: usize,
     pub ended: usize,
 }
 
 impl Invariant {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::I2OneState,
         Self::I3HeldOnce,
         Self::I4AttemptsAsSettled,
         Self::I5RefusedChangesNothing,
         Self::I10NothingLost,
+        Self::LocksHeld,
     ];
 
     pub fn holds(self, moment: &Moment<'_>) -> bool {
@@ -62,6 +69,9 @@ impl Invariant {
                     .all(|(id, face)| face.trail == *moment.trails.get(id).unwrap_or(&none))
             }
             Self::I5RefusedChangesNothing => !moment.refused || moment.before == now,
+            Self::LocksHeld => moment.locked.iter().all(|(id, names)| {
+                names.iter().all(|name| moment.holders.get(name) == Some(&Some(*id)))
+            }),
             Self::I10NothingLost => moment.created == now.rows.len() + moment.ended,
         }
     }

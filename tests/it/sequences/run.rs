@@ -11,6 +11,8 @@ use oncue::task::{TaskId, Trail};
 use super::Op;
 use super::census::{Census, Face};
 use super::invariant::{Invariant, Moment};
+use super::locks::Taken;
+use super::ticks::Seen;
 use crate::fixture::*;
 use crate::model::{Book, Model};
 
@@ -29,6 +31,8 @@ pub struct Run {
     pub hands: [Session; 3],
     pub claims: Vec<Claim>,
     pub trails: BTreeMap<TaskId, Trail>,
+    pub taken: BTreeMap<TaskId, Taken>,
+    pub seen: Vec<Seen>,
     pub created: usize,
     pub ended: usize,
     pub serial: u64,
@@ -73,6 +77,8 @@ impl Run {
             hands,
             claims: Vec::new(),
             trails: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            seen: Vec::new(),
             created: 0,
             ended: 0,
             serial: 0,
@@ -131,6 +137,11 @@ impl Run {
             }
             Op::Beat { sessions } => self.beat(*sessions)?,
             Op::Cancel { pick } => self.cancel(*pick)?,
+            Op::Act { pick, act } => self.act(*pick, *act)?,
+            Op::Note { pick, notes } => self.note_held(*pick, notes)?,
+            Op::StrayNote { pick, ticket, slot } => self.stray_note(*pick, *ticket, *slot)?,
+            Op::Entry { remove } => self.write_entry(*remove)?,
+            Op::Fire { ago, after, plans, lost } => self.fire(*ago, *after, plans, *lost)?,
             Op::Pause(paused) => self.set(Setting::Paused(*paused))?,
             Op::Limit(limit) => self.set(Setting::Limit(*limit))?,
             Op::Tick(time) => self.bench.pass(*time),
@@ -141,6 +152,7 @@ impl Run {
     /// Compares what both show, and checks the invariants on what the broker shows.
     fn look(&mut self) -> Verdict {
         let (now, ours) = (Census::take(&self.bench), Census::take(&self.twin));
+        self.forget_ended(&now);
         let held = self.sessions.iter().flat_map(|session| self.book(|book| book.held(session.id)));
         let moment = Moment {
             before: &self.census,
@@ -148,6 +160,8 @@ impl Run {
             refused: self.refused,
             held: held.collect(),
             trails: &self.trails,
+            holders: self.holders()?,
+            locked: self.held_to_the_end(),
             created: self.created,
             ended: self.ended,
         };
@@ -169,13 +183,14 @@ impl Run {
         Ok(())
     }
 
-    /// At the end every task there ever was is shown as it was listed, or not at all.
+    /// At the end every task there ever was is shown as it was listed, or not at all, with its notes.
     pub fn finish(self) -> Verdict {
         let listed = self.census.by_id();
         for task in &self.tasks {
             let id = task.envelope.id();
             let shown = self.bench.show(id);
             agree("show", &shown.as_ref().map(Face::from).as_ref(), &listed.get(&id).copied())?;
+            self.compare_notes(id)?;
         }
         Ok(())
     }

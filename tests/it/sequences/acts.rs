@@ -1,0 +1,34 @@
+//! What people do in a history.
+
+use oncue::broker::*;
+
+use super::run::{Run, Verdict, agree, coded};
+use crate::fixture::*;
+
+impl Run {
+    pub fn cancel(&mut self, pick: usize) -> Verdict {
+        let Some(at) = pick.checked_rem(self.tasks.len()) else { return Ok(()) };
+        let (id, queue) = (self.tasks[at].envelope.id(), self.bench.queue.clone());
+        let theirs = coded(run(self.bench.broker.cancel(queue.clone(), id)));
+        let ours = coded(run(self.model.cancel(queue, id)));
+        agree("cancel", &theirs, &ours)
+    }
+
+    pub fn act(&mut self, pick: usize, act: Act) -> Verdict {
+        let Some(at) = pick.checked_rem(self.tasks.len()) else { return Ok(()) };
+        let (id, queue) = (self.tasks[at].envelope.id(), self.bench.queue.clone());
+        let theirs = coded(run(self.bench.broker.act(queue.clone(), id, act)));
+        let ours = coded(run(self.model.act(queue, id, act)));
+        agree("act", &theirs, &ours)?;
+        self.refused = theirs != Ok(Acted::Done);
+        self.ended += usize::from(act == Act::Delete && !self.refused);
+        Ok(())
+    }
+
+    pub fn set(&mut self, setting: Setting) -> Verdict {
+        let queue = self.bench.queue.clone();
+        let theirs = coded(run(self.bench.broker.set(queue.clone(), setting)));
+        let ours = coded(run(self.model.set(queue, setting)));
+        agree("set", &theirs, &ours)
+    }
+}

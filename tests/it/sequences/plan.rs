@@ -1,0 +1,102 @@
+//! Tasks to be: what a history enqueues, and which locks it wants. Few names, so that tasks meet.
+
+use std::time::Duration;
+
+use oncue::broker::*;
+use oncue::task::Due;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::fixture::{START, name};
+
+/// The longest delay there is: nothing is due later than this from now.
+const LATEST: Duration = Duration::from_secs(7_200);
+
+/// The names of locks, each as tasks may know it: while an index key changes, some know two.
+pub const NAMES: [&[u8]; 5] = [&[1], &[2], &[1, 2], &[2, 1], &[3]];
+
+/// A task to be enqueued; with `again` the record and lock of one there was, if there was any.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub kind: usize,
+    pub priority: u8,
+    pub due: Due,
+    pub remember: bool,
+    pub front: bool,
+    pub want: Option<Want>,
+    pub again: Option<usize>,
+}
+
+/// A lock to be taken, under one of [`NAMES`].
+#[derive(Clone, Copy, Debug)]
+pub struct Want {
+    pub names: usize,
+    pub hold: Hold,
+    pub lasts: Option<Duration>,
+    pub conflict: Conflict,
+    pub within: Option<Duration>,
+}
+
+/// The plainest task.
+pub const PLAN: Plan = Plan {
+    kind: 0,
+    priority: 0,
+    due: Due::Now,
+    remember: false,
+    front: false,
+    want: None,
+    again: None,
+};
+
+impl Want {
+    pub fn lock(self) -> Lock {
+        let Self { names, hold, lasts, conflict, within } = self;
+        let names = NAMES[names].iter().copied().map(name).collect();
+        Lock { names, hold, lasts, conflict, within }
+    }
+}
+
+pub fn delay() -> impl Strategy<Value = Duration> {
+    let longest = LATEST.as_secs();
+    select(vec![1, 1, 30, 30, 600, longest]).prop_map(Duration::from_secs)
+}
+
+pub fn due() -> impl Strategy<Value = Due> {
+    prop_oneof![
+        6 => Just(Due::Now),
+        2 => delay().prop_map(Due::In),
+        1 => delay().prop_map(|delay| Due::At(START.plus(delay))),
+    ]
+}
+
+/// Whoever takes a lock first may be due later than `within` or not: open. So here nobody is.
+fn want() -> impl Strategy<Value = Want> {
+    let hold = select(vec![Hold::UntilStart, Hold::UntilEnd, Hold::UntilEnd, Hold::Always]);
+    let conflict = select(vec![Conflict::Keep, Conflict::Replace, Conflict::Reschedule]);
+    let lasts = proptest::option::of(delay());
+    let within = proptest::option::of(Just(LATEST));
+    (0..NAMES.len(), hold, lasts, conflict, within).prop_map(
+        |(names, hold, lasts, conflict, within)| {
+            // One that nothing releases would keep out all that come after it.
+            let lasts = if hold == Hold::Always { lasts.or(Some(LATEST)) } else { lasts };
+            Want { names, hold, lasts, conflict, within }
+        },
+    )
+}
+
+pub fn plan() -> impl Strategy<Value = Plan> {
+    let again = prop_oneof![3 => Just(None), 1 => (0..64usize).prop_map(Some)];
+    let front = prop::bool::weighted(0.2);
+    let want = proptest::option::weighted(0.4, want());
+    (0..4usize, 0..3u8, due(), any::<bool>(), front, want, again).prop_map(
+        |(kind, priority, due, remember, front, want, again)| Plan {
+            kind,
+            priority,
+            due,
+            remember,
+            front,
+            want,
+            again,
+        },
+    )
+}
