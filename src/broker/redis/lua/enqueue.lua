@@ -74,6 +74,14 @@ local function receive(b, hour, batches, seen, stamp)
   end
 end
 
+-- Holders that are gone from where they waited.
+local function drop_all(b, drops)
+  local ids = {}
+  for i, drop in ipairs(drops) do ids[i] = id_of(drop.ticket) end
+  if #ids > 0 then forget(b, ids, now) end
+  for _, drop in ipairs(drops) do leave(b, drop.ticket, drop.from) end
+end
+
 local function enqueue(keys, args)
   local b = base(keys)
   local cfg = call('HMGET', b .. 'cfg', 'v', 'max')
@@ -192,6 +200,14 @@ local function enqueue(keys, args)
   end
   if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
 
+  -- What is replaced goes when all that takes its place is there, unless it comes back itself.
+  local replaced = { {}, {} }
+  for _, drop in ipairs(plan.drops) do
+    local list = replaced[twice[id_of(drop.ticket)] and 1 or 2]
+    list[#list + 1] = drop
+  end
+  drop_all(b, replaced[1])
+
   local waiting, fronts, is_next, is_ready = {}, {}, false, false
   for i = 1, n do
     if creates[i] then
@@ -250,17 +266,11 @@ local function enqueue(keys, args)
   write_locks(b, plan, at)
   if ticks then strike(b, tick, ticks, first) end
   receive(b, hour, batches, seen, stamp)
-  -- What is replaced goes when all that takes its place is there.
-  if #plan.drops > 0 then
-    local gone = {}
-    for i, drop in ipairs(plan.drops) do gone[i] = id_of(drop.ticket) end
-    forget(b, gone, now)
-    for _, drop in ipairs(plan.drops) do leave(b, drop.ticket, drop.from) end
-    call('PUBLISH', b .. 'settled', '')
-  end
+  drop_all(b, replaced[2])
   for _, id in ipairs(plan.remember) do call('ZADD', b .. 'd', at + DAY, id) end
   if is_ready then wake_ready(b) end
   if is_next then call('PUBLISH', b .. 'due', '') end
+  if #plan.drops > 0 then call('PUBLISH', b .. 'settled', '') end
   if created == n and #holders == 0 then return '' end
   return concat(answers) .. concat(holders)
 end
