@@ -125,16 +125,21 @@ local function untaken(b, known, cutoff, most, session, number, told)
       if most == 0 or looks <= 0 then return end
       if band(mask, lshift(1, line)) ~= 0 then
         local suffix = char(line % 10, 1, 0) .. kind
-        local pieces, turns, got, looked = take_old(b .. (line < 10 and 'p' or 'z') .. suffix, cutoff, most, looks)
-        looks = looks - looked
-        local line = { suffix, pieces, turns }
-        got = got - drop_void(b, marks, line, 1, places)
-        if got > 0 then
-          local some = hold(b, session, { line }, number + #told / 2)
-          if marks.locked then start_locks(b, some, false) end
-          for i = 1, #some do told[#told + 1] = some[i] end
-          most = most - got
-        end
+        -- Behind those that are not to run stand others.
+        local dropped
+        repeat
+          local key = b .. (line < 10 and 'p' or 'z') .. suffix
+          local pieces, turns, got, looked = take_old(key, cutoff, most, looks)
+          local taken = { suffix, pieces, turns }
+          dropped = drop_void(b, marks, taken, 1, places)
+          looks, got = looks - looked, got - dropped
+          if got > 0 then
+            local some = hold(b, session, { taken }, number + #told / 2)
+            if marks.locked then start_locks(b, some, false) end
+            for i = 1, #some do told[#told + 1] = some[i] end
+            most = most - got
+          end
+        until dropped == 0 or most == 0 or looks <= 0
         write_places(b, places)
       end
     end
