@@ -26,5 +26,5 @@ fn random_histories_agree_with_the_model() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn every_mutant_is_killed() {
-    crate::mutants::every_mutant_is_killed(&oncue::broker::Mutant::ALL, &open_with);
+    crate::mutants::every_mutant_is_killed(&open_with);
 }

@@ -28,10 +28,6 @@ fn with_fault(options: Options, _fault: Option<Fault>) -> Options {
     options
 }
 
-/// How many of the faults SQLite can be built with, the first ones; the others only the model.
-#[cfg(feature = "failpoints")]
-const IN_SQLITE: usize = 18;
-
 fn open() -> Bench {
     Bench::new(&|clock| open_with(None, clock))
 }
@@ -44,6 +40,5 @@ fn random_histories_agree_with_the_model() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn every_mutant_is_killed() {
-    let mutants = &oncue::broker::Mutant::ALL[..IN_SQLITE];
-    crate::mutants::every_mutant_is_killed(mutants, &open_with);
+    crate::mutants::every_mutant_is_killed(&open_with);
 }

@@ -231,3 +231,26 @@ fn a_count_of_nothing_is_a_count() {
     let stats = run(bench.broker.stats()).expect("stats");
     assert!(stats.iter().all(|stats| stats.total() == 0 && stats.oldest.is_none()));
 }
+
+#[test]
+fn every_queue_that_exists_is_named_in_order() {
+    let mut bench = open();
+    let names = |bench: &Bench| {
+        let names = run(bench.broker.queues()).expect("names");
+        names.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&bench), [""; 0]);
+    for name in ["mail", "a.b", "zz", "mai"] {
+        bench.queue = queue(name);
+        bench.put(tasks(2));
+    }
+    bench.queue = queue("set");
+    bench.set(Setting::Paused(true));
+    let expected = ["a.b", "mai", "mail", "set", "zz"];
+    assert_eq!(names(&bench), expected);
+    // One that is empty is still there.
+    bench.queue = queue("zz");
+    let (session, claims) = bench.take_all();
+    claims.iter().for_each(|claim| bench.end(&session, claim, complete()));
+    assert_eq!(names(&bench), expected);
+}

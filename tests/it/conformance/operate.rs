@@ -8,14 +8,6 @@ use oncue::task::TaskId;
 use super::open;
 use crate::fixture::*;
 
-fn cancel(bench: &Bench, id: TaskId) -> Cancelled {
-    run(bench.broker.cancel(bench.queue.clone(), id)).expect("cancelled")
-}
-
-fn set(bench: &Bench, setting: Setting) {
-    run(bench.broker.set(bench.queue.clone(), setting)).expect("set");
-}
-
 #[track_caller]
 fn assert_cancelled(bench: &Bench, id: TaskId) {
     let view = bench.show(id).expect("there");
@@ -36,9 +28,9 @@ fn what_waits_is_archived_at_once_and_never_claimed() {
     let claims = bench.claims(ask);
     bench.end(&session, &claims[0], Order::Retry { after: MINUTE, front: false });
     for id in [cancelled, scheduled, retried] {
-        assert_eq!(cancel(&bench, id), Cancelled::Archived);
+        assert_eq!(bench.cancel(id), Cancelled::Archived);
         assert_cancelled(&bench, id);
-        assert_eq!(cancel(&bench, id), Cancelled::Ended);
+        assert_eq!(bench.cancel(id), Cancelled::Ended);
     }
     let stats = bench.stats();
     assert_eq!((stats.count(State::Pending), stats.count(State::Archived)), (2, 3));
@@ -59,7 +51,7 @@ fn what_is_cancelled_in_its_line_leaves_no_gap_in_a_claim() {
     let bench = open();
     let put = bench.put((0..40).map(|_| task(KINDS[0])));
     for id in put.iter().step_by(2) {
-        assert_eq!(cancel(&bench, *id), Cancelled::Archived);
+        assert_eq!(bench.cancel(*id), Cancelled::Archived);
     }
     let session = bench.session();
     let odd: Vec<_> = put.iter().skip(1).step_by(2).copied().collect();
@@ -71,16 +63,16 @@ fn what_is_cancelled_in_its_line_leaves_no_gap_in_a_claim() {
 #[test]
 fn what_has_ended_or_is_not_there_stays_as_it_is() {
     let bench = open();
-    assert_eq!(cancel(&bench, TaskId::fresh()), Cancelled::Missing);
+    assert_eq!(bench.cancel(TaskId::fresh()), Cancelled::Missing);
     let kept = bench.put_one(task(KINDS[0]));
     let (session, claims) = bench.take_all();
     bench.end(&session, &claims[0], keep(HOUR));
-    assert_eq!(cancel(&bench, kept), Cancelled::Ended);
+    assert_eq!(bench.cancel(kept), Cancelled::Ended);
     assert_eq!(bench.state(kept), Some(State::Completed));
     let gone = bench.put_one(task(KINDS[0]));
     let (session, claims) = bench.take_all();
     bench.end(&session, &claims[0], complete());
-    assert_eq!(cancel(&bench, gone), Cancelled::Missing);
+    assert_eq!(bench.cancel(gone), Cancelled::Missing);
 }
 
 #[test]
@@ -99,7 +91,7 @@ fn a_running_task_is_told_to_its_worker_and_does_not_run_again() {
         let (session, claims) = bench.take_all();
         assert_eq!(bench.doomed(&[&session]), []);
         for _ in 0..2 {
-            assert_eq!(cancel(&bench, id), Cancelled::Asked);
+            assert_eq!(bench.cancel(id), Cancelled::Asked);
             assert_eq!(bench.state(id), Some(State::Active));
             assert_eq!(bench.doomed(&[&session]), [id]);
         }
@@ -129,7 +121,7 @@ fn a_success_is_a_success_though_it_was_cancelled() {
         let bench = open();
         let id = bench.put_one(task(KINDS[0]));
         let (session, claims) = bench.take_all();
-        assert_eq!(cancel(&bench, id), Cancelled::Asked);
+        assert_eq!(bench.cancel(id), Cancelled::Asked);
         bench.end(&session, &claims[0], order);
         assert_eq!(bench.state(id), state);
         assert_eq!(bench.doomed(&[&session]), []);
@@ -143,8 +135,8 @@ fn a_cancelled_task_whose_worker_is_gone_ends_all_the_same() {
     let (first, second) = (bench.session(), bench.session());
     bench.take(&first, 1);
     bench.take(&second, 1);
-    assert_eq!(cancel(&bench, handed_back), Cancelled::Asked);
-    assert_eq!(cancel(&bench, lost), Cancelled::Asked);
+    assert_eq!(bench.cancel(handed_back), Cancelled::Asked);
+    assert_eq!(bench.cancel(lost), Cancelled::Asked);
     assert_eq!(bench.retire(&first, &[]), 1);
     assert_cancelled(&bench, handed_back);
     bench.warm_up_sweeps();
@@ -162,7 +154,7 @@ fn nothing_is_claimed_from_a_paused_queue_until_it_goes_on() {
     let put = bench.put([0, 0].map(|_| task(KINDS[0])));
     let running = bench.session();
     let held = bench.take(&running, 1);
-    set(&bench, Setting::Paused(true));
+    bench.set(Setting::Paused(true));
     assert!(bench.stats().paused);
     assert_eq!(bench.take_all().1.len(), 0);
     // What runs goes on, and what comes is kept.
@@ -171,7 +163,7 @@ fn nothing_is_claimed_from_a_paused_queue_until_it_goes_on() {
     let session = bench.session();
     assert_eq!(bench.take(&session, 10).len(), 0);
     let mark = run(bench.broker.wait(Wake::Ready, None)).expect("a mark");
-    set(&bench, Setting::Paused(false));
+    bench.set(Setting::Paused(false));
     run(bench.broker.wait(Wake::Ready, Some(mark))).expect("woken");
     assert!(!bench.stats().paused);
     assert_eq!(ids(&bench.take(&session, 10)), [put[1], late]);
@@ -180,7 +172,7 @@ fn nothing_is_claimed_from_a_paused_queue_until_it_goes_on() {
 #[test]
 fn a_limit_refuses_what_is_too_much_as_a_whole() {
     let bench = open();
-    set(&bench, Setting::Limit(Some(3)));
+    bench.set(Setting::Limit(Some(3)));
     assert_eq!(bench.stats().limit, Some(3));
     bench.put([0, 0].map(|_| task(KINDS[0])));
     let two = bench.batch([0, 0].map(|_| task(KINDS[0])));
@@ -193,12 +185,12 @@ fn a_limit_refuses_what_is_too_much_as_a_whole() {
     let (session, claims) = bench.take_all();
     bench.end(&session, &claims[0], keep(HOUR));
     assert!(refusal(bench.broker.enqueue(two.clone())).is_full());
-    assert_eq!(cancel(&bench, scheduled), Cancelled::Archived);
+    assert_eq!(bench.cancel(scheduled), Cancelled::Archived);
     assert_eq!(bench.enqueue(&two), [Enqueued::Created; 2]);
     assert_eq!(bench.enqueue(&two), [Enqueued::Existing; 2]);
     let one = bench.batch([task(KINDS[0])]);
     assert!(refusal(bench.broker.enqueue(one.clone())).is_full());
-    set(&bench, Setting::Limit(None));
+    bench.set(Setting::Limit(None));
     assert_eq!(bench.enqueue(&one), [Enqueued::Created]);
 }
 
@@ -207,7 +199,7 @@ fn what_exists_already_needs_no_room() {
     let bench = open();
     let batch = bench.batch([task(KINDS[0])]);
     assert_eq!(bench.enqueue(&batch), [Enqueued::Created]);
-    set(&bench, Setting::Limit(Some(0)));
+    bench.set(Setting::Limit(Some(0)));
     let again = Batch { id: BatchId::fresh(), ..batch };
     assert_eq!(bench.enqueue(&again), [Enqueued::Existing]);
 }
@@ -300,7 +292,7 @@ fn whoever_waits_for_orders_is_woken() {
     let mark = run(bench.broker.wait(Wake::Ordered, Some(mark))).expect("woken");
     let id = bench.put_one(task(KINDS[0]));
     let (session, _) = bench.take_all();
-    assert_eq!(cancel(&bench, id), Cancelled::Asked);
+    assert_eq!(bench.cancel(id), Cancelled::Asked);
     run(bench.broker.wait(Wake::Ordered, Some(mark))).expect("woken");
     assert_eq!(bench.doomed(&[&session]), [id]);
 }

@@ -304,6 +304,29 @@ fn names_and_contents_of_entries_have_limits() {
 }
 
 #[test]
+fn a_queue_has_so_many_entries_and_no_more() {
+    /// How many are written at once.
+    const ABREAST: usize = 1_000;
+    let mut bench = open();
+    let write_one = |n: usize| {
+        bench.broker.write_entry(bench.queue.clone(), format!("entry-{n}"), Vec::new(), 0)
+    };
+    for first in (0..ENTRIES_MAX).step_by(ABREAST) {
+        let written = futures::future::join_all((first..first + ABREAST).map(write_one));
+        assert!(run(written).into_iter().all(|written| written.expect("written")));
+    }
+    assert!(refusal(write_one(ENTRIES_MAX)).is_full());
+    assert_eq!(entries(&bench).len(), ENTRIES_MAX);
+    // What is there can be changed, and what is removed makes room.
+    let one = entries(&bench).remove(0);
+    assert!(write(&bench, &one.name, b"changed", one.version));
+    assert!(remove(&bench, &one.name));
+    assert!(write(&bench, NAME, b"", 0));
+    bench.queue = queue("other");
+    assert!(write(&bench, NAME, b"", 0));
+}
+
+#[test]
 fn whoever_waits_for_what_is_due_is_woken_by_every_change_of_an_entry() {
     let bench = open();
     let mut seen = run(bench.broker.wait(Wake::Due, None)).expect("a mark");

@@ -1,6 +1,6 @@
 //! Who holds which lock in a history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oncue::broker::*;
 use oncue::clock::Timestamp;
@@ -8,7 +8,6 @@ use oncue::state::State;
 use oncue::task::TaskId;
 
 use super::census::Census;
-use super::plan::NAMES;
 use super::run::{Run, Verdict, agree, coded};
 use crate::fixture::*;
 
@@ -18,7 +17,7 @@ pub struct Taken {
     until: Option<Timestamp>,
 }
 
-/// The holder under each name there is.
+/// The holder under each name that any task ever wanted.
 pub type Holders = BTreeMap<LockName, Option<TaskId>>;
 
 impl Run {
@@ -61,7 +60,9 @@ impl Run {
 
     pub fn holders(&self) -> Verdict<Holders> {
         let mut holders = Holders::new();
-        for name in NAMES.iter().flat_map(|names| names.iter().copied().map(name)) {
+        let locks = self.tasks.iter().filter_map(|task| task.lock.as_ref());
+        let names: BTreeSet<_> = locks.flat_map(|lock| lock.names.iter().copied()).collect();
+        for name in names {
             let queue = self.bench.queue.clone();
             let theirs = coded(run(self.bench.broker.holder(queue.clone(), vec![name])));
             agree("holder", &theirs, &coded(run(self.model.holder(queue, vec![name]))))?;
