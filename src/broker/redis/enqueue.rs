@@ -13,11 +13,13 @@ use tokio::sync::oneshot;
 
 use super::fault::{Class, Fault};
 use super::held::ENTRY_IDS;
-use super::{Inner, reply};
-use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, Enqueued, NewTask, Reply, Ticket};
+use super::{Inner, reply, timetable};
+use crate::broker::{
+    BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, Conflict, Enqueued, Lock, NewTask, Reply, Ticket,
+};
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
-use crate::task::Due;
+use crate::task::{Due, TaskId};
 
 /// Calls on their way at once to one queue.
 const CALLS_MAX: usize = 2;
@@ -65,10 +67,16 @@ impl Piles {
         while let Some(job) = pile.waiting.front() {
             tasks += job.batch.tasks.len();
             bytes += job.bytes;
-            if !group.is_empty() && (tasks > BATCH_TASKS_MAX || bytes > BATCH_BYTES_MAX) {
+            // A tick is compared for all of a call.
+            let is_alone = job.batch.tick.is_some();
+            let is_over = tasks > BATCH_TASKS_MAX || bytes > BATCH_BYTES_MAX;
+            if !group.is_empty() && (is_over || is_alone) {
                 break;
             }
             group.extend(pile.pop());
+            if is_alone {
+                break;
+            }
         }
         if group.is_empty() {
             pile.flying -= 1;
@@ -185,25 +193,41 @@ async fn send(broker: &Inner, queue: &QueueName, batches: &[&Batch]) -> Result<V
         }
         flags
     };
-    let flags = reply::bytes(flags)?;
-    let answers = if flags.is_empty() {
-        vec![Enqueued::Created; tasks]
-    } else {
-        let answer = |flag: &u8| match flag {
-            b'1' => Enqueued::Created,
-            _ => Enqueued::Existing,
-        };
-        flags.iter().map(answer).collect()
+    let answers = answers(&reply::bytes(flags)?, tasks)?;
+    let has_changed = |answer: &Enqueued| {
+        matches!(answer, Enqueued::Created | Enqueued::Replaced(_) | Enqueued::Moved(_))
     };
-    if answers.len() != tasks {
-        return Err(Error::corrupt("Redis answered an enqueue of another size"));
-    }
-    if answers.contains(&Enqueued::Created) {
+    if answers.iter().any(has_changed) {
         let is_now = |task: &NewTask| matches!(task.due, Due::Now);
         let all = || batches.iter().flat_map(|batch| batch.tasks.iter());
-        broker.marks.bump([true, !all().all(is_now), false]);
+        let has_ended = |answer: &Enqueued| matches!(answer, Enqueued::Replaced(_));
+        broker.marks.bump([true, !all().all(is_now), answers.iter().any(has_ended)]);
     }
     Ok(answers)
+}
+
+/// What became of so many tasks: nothing if all were created, else a letter each and then the ids of holders.
+fn answers(told: &[u8], tasks: usize) -> Result<Vec<Enqueued>> {
+    if told.is_empty() {
+        return Ok(vec![Enqueued::Created; tasks]);
+    }
+    let odd = || Error::corrupt("Redis answered an enqueue of another size");
+    let (letters, ids) = told.split_at_checked(tasks).ok_or_else(odd)?;
+    let (ids, []) = ids.as_chunks::<16>() else { return Err(odd()) };
+    let mut holders = ids.iter().map(|id| TaskId::from_bytes(*id));
+    let mut holder = || holders.next().ok_or_else(odd);
+    let answer = |letter: &u8| {
+        Ok(match letter {
+            b'1' => Enqueued::Created,
+            b'h' => Enqueued::Held(holder()?),
+            b'r' => Enqueued::Replaced(holder()?),
+            b'm' => Enqueued::Moved(holder()?),
+            b'l' => Enqueued::Late,
+            _ => Enqueued::Existing,
+        })
+    };
+    let answers = letters.iter().map(answer).collect();
+    if holders.next().is_some() { Err(odd()) } else { answers }
 }
 
 /// Deletes the records of a batch that was refused, or the same batch sent again would find tasks that have no
@@ -241,7 +265,8 @@ fn call<'a>(
     may_follow: bool,
 ) -> (Cmd, Vec<&'a NewTask>) {
     let mut call = broker.library.call("enqueue", records);
-    call.arg(batches.len());
+    let tick = batches.first().and_then(|batch| batch.tick.as_ref());
+    call.arg(batches.len()).arg(timetable::tick(tick));
     for batch in batches {
         call.arg(&batch.id.0[..]).arg(batch.tasks.len());
     }
@@ -250,8 +275,10 @@ fn call<'a>(
         .iter()
         .map(|task| Ticket::of(task.envelope.id(), task.envelope.header()).to_bytes())
         .collect();
-    let twins = has_twins(&tasks);
-    let is_plain = |task: &NewTask| may_follow && task.fresh && !twins && task.due == Due::Now;
+    let may_follow = may_follow && tick.is_none() && !has_twins(&tasks);
+    let is_plain = |task: &NewTask| {
+        may_follow && task.fresh && task.due == Due::Now && !task.front && task.lock.is_none()
+    };
     let mut plain = Vec::new();
     let mut from = 0;
     while from < tasks.len() {
@@ -287,7 +314,7 @@ fn has_twins(tasks: &[&NewTask]) -> bool {
     !tasks.iter().all(|task| seen.insert(id(task)))
 }
 
-/// A task of mode x: `id 16 | flags 1 | due ms 8 | record`.
+/// A task of mode x: `id 16 | flags 1 | due ms 8 | lock | record`.
 fn item(task: &NewTask) -> Vec<u8> {
     let envelope = &task.envelope;
     let (flag, due) = match task.due {
@@ -295,11 +322,31 @@ fn item(task: &NewTask) -> Vec<u8> {
         Due::At(at) => (2, at.0),
         Due::In(delay) => (4, super::ms(delay)),
     };
-    let remember = u8::from(envelope.header().remember);
+    let marks = u8::from(envelope.header().remember)
+        | u8::from(task.front) << 3
+        | u8::from(task.lock.is_some()) << 4;
     let mut item = Vec::with_capacity(25 + envelope.record_len());
     item.extend_from_slice(envelope.id().as_bytes());
-    item.push(remember | flag);
+    item.push(marks | flag);
     item.extend_from_slice(&due.to_be_bytes());
+    if let Some(lock) = &task.lock {
+        push_lock(&mut item, lock);
+    }
     item.extend_from_slice(&envelope.record());
     item
+}
+
+/// What a task wants to be the only one of, as `lua/lock.lua` takes it.
+fn push_lock(item: &mut Vec<u8>, lock: &Lock) {
+    let conflict = match lock.conflict {
+        Conflict::Keep => 0,
+        Conflict::Replace => 1,
+        Conflict::Reschedule => 2,
+    };
+    let bits = u8::from(lock.lasts.is_some()) | u8::from(lock.within.is_some()) << 1;
+    item.extend_from_slice(&[lock.names.len() as u8, lock.hold.code(), conflict, bits]);
+    for span in [lock.lasts, lock.within] {
+        item.extend_from_slice(&span.map(super::ms).unwrap_or_default().to_be_bytes());
+    }
+    lock.names.iter().for_each(|name| item.extend_from_slice(&name.0));
 }

@@ -7,7 +7,7 @@ use redis::{Cmd, Pipeline, Value};
 use super::fault::Class;
 use super::keys::{QueueKeys, namespace_key};
 use super::{Inner, reply};
-use crate::broker::{Kept, Listing, Page, QueueStats, TaskView, Ticket};
+use crate::broker::{Kept, LOCK_NAMES_MAX, Listing, LockName, Page, QueueStats, TaskView, Ticket};
 use crate::clock::Timestamp;
 use crate::envelope::Stored;
 use crate::error::{Error, Result};
@@ -15,8 +15,8 @@ use crate::queue::QueueName;
 use crate::state::{Reason, State};
 use crate::task::{TaskId, Trail};
 
-/// Every queue with its counts.
-pub(super) async fn stats(broker: Arc<Inner>) -> Result<Vec<QueueStats>> {
+/// The names of all queues, sorted.
+pub(super) async fn queues(broker: &Inner) -> Result<Vec<QueueName>> {
     let mut names = Cmd::new();
     names.arg("SMEMBERS").arg(namespace_key(&broker.options.namespace, "queues"));
     let mut queues = Vec::new();
@@ -26,6 +26,12 @@ pub(super) async fn stats(broker: Arc<Inner>) -> Result<Vec<QueueStats>> {
         queues.extend(QueueName::parse(&name).ok());
     }
     queues.sort();
+    Ok(queues)
+}
+
+/// Every queue with its counts.
+pub(super) async fn stats(broker: Arc<Inner>) -> Result<Vec<QueueStats>> {
+    let queues = queues(&broker).await?;
     let each = queues.into_iter().map(|queue| one_queue(&broker, queue));
     futures::future::try_join_all(each).await
 }
@@ -53,8 +59,29 @@ async fn one_queue(broker: &Inner, queue: QueueName) -> Result<QueueStats> {
     Ok(stats)
 }
 
+/// The task that holds a lock under any of these names.
+pub(super) async fn holder(
+    broker: Arc<Inner>,
+    queue: QueueName,
+    names: Vec<LockName>,
+) -> Result<Option<TaskId>> {
+    if names.len() > LOCK_NAMES_MAX {
+        return Err(Error::invalid(format!(
+            "{} names of a lock; ask for at most {LOCK_NAMES_MAX}",
+            names.len()
+        )));
+    }
+    let mut call = broker.library.call_ro("holder", &broker.keys(&queue).records());
+    for name in &names {
+        call.arg(&name.0[..]);
+    }
+    broker.stamp(&mut call);
+    let told = reply::ids(broker.io.link.call(&call).await?)?;
+    Ok(told.first().copied().map(TaskId::from_bytes))
+}
+
 /// How functions call a state; none for those no task of ours is in.
-fn letter(state: State) -> Option<&'static str> {
+pub(super) fn letter(state: State) -> Option<&'static str> {
     Some(match state {
         State::Scheduled => "s",
         State::Pending => "p",
@@ -64,6 +91,12 @@ fn letter(state: State) -> Option<&'static str> {
         State::Archived => "x",
         State::Aggregating | State::Waiting => return None,
     })
+}
+
+/// The state functions call so.
+pub(super) fn state_of(told: &[u8]) -> Result<State> {
+    let state = State::ALL.iter().find(|known| letter(**known).map(str::as_bytes) == Some(told));
+    state.copied().ok_or_else(|| Error::corrupt("Redis answered a state nobody knows"))
 }
 
 /// One task; without a `search` through all that is held, one that runs is told pending.
@@ -89,9 +122,7 @@ pub(super) async fn show(
         return Ok(None);
     }
     let [state, time, trail, kept] = reply::parts(Value::Array(told))?;
-    let state = reply::bytes(state)?;
-    let state = State::ALL.iter().find(|known| letter(**known).map(str::as_bytes) == Some(&state));
-    let state = *state.ok_or_else(|| Error::corrupt("Redis answered a state nobody knows"))?;
+    let state = state_of(&reply::bytes(state)?)?;
     let (trail, kept) = (reply::bytes(trail)?, reply::bytes(kept)?);
     Ok(Some(view(state, reply::time(&time)?, stored, &trail, &kept)))
 }
@@ -137,6 +168,8 @@ struct Row {
     ticket: Ticket,
     time: Option<Timestamp>,
     cursor: [Vec<u8>; 2],
+    /// It is a place its task has left.
+    is_void: bool,
 }
 
 /// One page.
@@ -156,6 +189,7 @@ pub(super) async fn list(broker: Arc<Inner>, page: Page) -> Result<Listing> {
     let more = rows.len() > page.rows;
     rows.truncate(page.rows);
     let cursor = rows.last().filter(|_| more).map(|row| cursor(&row.cursor));
+    rows.retain(|row| !row.is_void);
     Ok(Listing { tasks: views(&broker, &keys, page.state, &rows).await?, cursor })
 }
 
@@ -168,7 +202,8 @@ fn rows(state: State, reply: Vec<Value>) -> Result<Vec<Row>> {
         let (ticket, time, cursor) = match state {
             State::Active => (first.clone(), None, [first, Vec::new()]),
             State::Pending => {
-                rows.extend(entry_rows(&first, &reply::bytes(second()?)?));
+                let entry = reply::bytes(second()?)?;
+                rows.extend(entry_rows(&first, &entry, &reply::bytes(second()?)?));
                 continue;
             }
             _ => {
@@ -179,25 +214,27 @@ fn rows(state: State, reply: Vec<Value>) -> Result<Vec<Row>> {
         };
         // What is no ticket of ours is not shown: there is no task behind it.
         if let Ok(ticket) = Ticket::from_bytes(&ticket) {
-            rows.push(Row { ticket, time, cursor });
+            rows.push(Row { ticket, time, cursor, is_void: false });
         }
     }
     Ok(rows)
 }
 
-/// The rows of an entry `since 6 | ids` of a line. A place in it is named as `lua/list.lua` takes it.
-fn entry_rows(line: &[u8], entry: &[u8]) -> Vec<Row> {
-    let (Some((since, ids)), Some((_, suffix))) = (entry.split_at_checked(6), line.split_first())
+/// The rows of an entry `since 6 | turn 4 | ids` of a line, and which of them are void. A place in it is named as
+/// `lua/list.lua` takes it.
+fn entry_rows(line: &[u8], entry: &[u8], marks: &[u8]) -> Vec<Row> {
+    let (Some((head, ids)), Some((_, suffix))) = (entry.split_at_checked(10), line.split_first())
     else {
         return Vec::new();
     };
     let last = ids.rchunks_exact(16).next().unwrap_or_default();
-    let row = |id: &[u8]| {
+    let row = |(at, id): (usize, &[u8])| {
         // A line of no kind of ours has no tasks of ours.
         let ticket = Ticket::from_bytes(&[id, suffix].concat()).ok()?;
-        Some(Row { ticket, time: None, cursor: [line.to_vec(), [since, last, id].concat()] })
+        let cursor = [line.to_vec(), [head, last, id].concat()];
+        Some(Row { ticket, time: None, cursor, is_void: marks.get(at) == Some(&b'1') })
     };
-    ids.chunks_exact(16).filter_map(row).collect()
+    ids.chunks_exact(16).enumerate().filter_map(row).collect()
 }
 
 async fn views(

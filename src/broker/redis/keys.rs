@@ -35,10 +35,10 @@ const fn key(name: &'static str, kind: Type, holds: &'static str) -> Key {
 
 /// The keys of one queue.
 pub(super) const QUEUE_KEYS: &[Key] = &[
-    key("t", Type::Hash, "id -> record, of every task not yet gone; never rewritten"),
+    key("t", Type::Hash, "id -> record, of every task not yet gone; rewritten by a person only"),
     key("tr", Type::Hash, "id -> trail, of tasks that have one"),
     key("k", Type::Hash, "id -> sealed result ('=') or reason of the archive ('!')"),
-    key("ref", Type::Hash, "id -> what is released at its end; today d: remember the id"),
+    key("ref", Type::Hash, "id -> what is done when it is gone; today d: remember the id"),
     key("p*", Type::List, "lines of pending tasks, by priority and kind: pending since, ids"),
     key("z*", Type::List, "the same for tasks that must run alone"),
     key("z", Type::Set, "ids of tasks that must run alone"),
@@ -55,13 +55,21 @@ pub(super) const QUEUE_KEYS: &[Key] = &[
     key("x", Type::SortedSet, "ticket -> since when it is archived"),
     key("b:*", Type::Hash, "batch id -> when it came, one key an hour; two hours"),
     key("d", Type::SortedSet, "id of a task with a key of its own -> until when it is remembered"),
-    key(
-        "cn",
-        Type::Set,
-        "ids that are cancelled: running ones, and pending ones still in their line",
-    ),
+    key("cn", Type::Set, "ids that run and are cancelled"),
+    key("vp", Type::Hash, "id -> its void places in a line, which it left before its turn"),
+    key("rf", Type::Set, "ids of retries that go before what waits"),
+    key("nt", Type::Hash, "id, slot -> note: attempt, sealed; as long as the task"),
+    key("u:*", Type::Text, "name of a lock -> who holds it, since when, until when"),
+    key("lk", Type::Hash, "id -> how long it holds its lock, and under which names"),
+    key("lr", Type::Set, "ids that hold a lock and run"),
+    key("cr", Type::Hash, "the timetable: name -> version, what is in the entry"),
+    key("ct", Type::Hash, "name of an entry -> its last tick; the latest ticks, their first tasks"),
     key("or", Type::Set, "ids whose records must not stay, until the next enqueue"),
-    key("st", Type::Hash, "counters: completed, failed, junk; tick and guard of the sweepers"),
+    key(
+        "st",
+        Type::Hash,
+        "counters: completed, failed, junk, entry; tick and guard of the sweepers",
+    ),
     key("cfg", Type::Hash, "v: format; max: most tasks that are not ended; pause"),
     key("i", Type::Text, "the idle flag: somebody asked and found too little"),
     key("w", Type::Text, "written before replicas are waited for; a minute"),
@@ -74,6 +82,7 @@ pub(super) const QUEUE_KEYS: &[Key] = &[
     key("due", Type::Channel, "something is due earlier than before"),
     key("settled", Type::Channel, "a task ended"),
     key("ordered", Type::Channel, "a task that runs is cancelled"),
+    key("noted", Type::Channel, "a run left a note"),
 ];
 
 /// The keys of a namespace: `oncue:{namespace}:` and this.
@@ -90,7 +99,7 @@ pub(super) const NAMESPACE_KEYS: &[Key] = &[
 /// Names that later versions use, so that none of ours takes them.
 #[cfg(test)]
 pub(super) const RESERVED: &[&str] =
-    &["ov", "u:*", "g:*", "n", "gh", "wd:*", "o", "rl:*", "hw", "ix:*", "ev", "jb", "cr"];
+    &["ov", "g:*", "n", "gh", "wd:*", "o", "rl:*", "hw", "ix:*", "ev", "jb"];
 
 /// The keys of one queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -16,8 +16,11 @@ use crate::error::Error;
 /// Of what the functions take and answer. Raised whenever that changes.
 pub(super) const VERSION: u32 = 1;
 
-const PARTS: [(&str, &str); 16] = [
+const PARTS: [(&str, &str); 26] = [
     ("prelude", include_str!("lua/prelude.lua")),
+    ("lock", include_str!("lua/lock.lua")),
+    ("task", include_str!("lua/task.lua")),
+    ("tick", include_str!("lua/tick.lua")),
     ("enqueue", include_str!("lua/enqueue.lua")),
     ("dequeue", include_str!("lua/dequeue.lua")),
     ("settle", include_str!("lua/settle.lua")),
@@ -29,6 +32,13 @@ const PARTS: [(&str, &str); 16] = [
     ("stats", include_str!("lua/stats.lua")),
     ("list", include_str!("lua/list.lua")),
     ("cancel", include_str!("lua/cancel.lua")),
+    ("act", include_str!("lua/act.lua")),
+    ("replace", include_str!("lua/replace.lua")),
+    ("note", include_str!("lua/note.lua")),
+    ("holder", include_str!("lua/holder.lua")),
+    ("entries", include_str!("lua/entries.lua")),
+    ("write_entry", include_str!("lua/write_entry.lua")),
+    ("remove_entry", include_str!("lua/remove_entry.lua")),
     ("configure", include_str!("lua/configure.lua")),
     ("report", include_str!("lua/report.lua")),
     ("signal", include_str!("lua/signal.lua")),

@@ -25,11 +25,13 @@ mod keys;
 mod lease;
 mod library;
 mod link;
+mod note;
 mod operate;
 mod options;
 mod reply;
 mod sentinel;
 mod settle;
+mod timetable;
 mod tls;
 mod usage;
 mod wake;
@@ -253,7 +255,7 @@ impl Broker for RedisBroker {
         if let Err(error) = check_batch(&batch) {
             return ready(Err(error));
         }
-        if batch.tasks.is_empty() {
+        if batch.tasks.is_empty() && batch.tick.is_none() {
             return ready(Ok(Vec::new()));
         }
         if batch.replicas == 0 {
@@ -305,44 +307,56 @@ impl Broker for RedisBroker {
     }
 
     fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
-        if wake == Wake::Settled {
-            self.0.interest.want_ends(&self.0.beats.link);
+        if matches!(wake, Wake::Settled | Wake::Noted) {
+            self.0.interest.want(&self.0.beats.link, wake);
         }
         wake::wait(&self.0.marks, wake, seen)
     }
 }
 
 impl Annotate for RedisBroker {
-    fn note(&self, _: Session, _: Vec<Note>) -> Reply<Vec<Settled>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn note(&self, session: Session, notes: Vec<Note>) -> Reply<Vec<Settled>> {
+        match super::note::check(&notes) {
+            Ok(()) => self.call(|broker| note::note(broker, session, notes)),
+            Err(error) => ready(Err(error)),
+        }
     }
 
-    fn notes(&self, _: QueueName, _: TaskId) -> Reply<Vec<(Slot, Kept)>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn notes(&self, queue: QueueName, id: TaskId) -> Reply<Vec<(Slot, Kept)>> {
+        self.call(move |broker| note::notes(broker, queue, id))
     }
 }
 
 impl Timetable for RedisBroker {
     fn entries(&self) -> Reply<Vec<Entry>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+        self.call(timetable::entries)
     }
 
-    fn write_entry(&self, _: QueueName, _: String, _: Vec<u8>, _: u64) -> Reply<bool> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn write_entry(&self, queue: QueueName, name: String, body: Vec<u8>, seen: u64) -> Reply<bool> {
+        match super::timetable::check_entry(&name, &body) {
+            Ok(()) => self.call(move |broker| timetable::write(broker, queue, name, body, seen)),
+            Err(error) => ready(Err(error)),
+        }
     }
 
-    fn remove_entry(&self, _: QueueName, _: String) -> Reply<bool> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn remove_entry(&self, queue: QueueName, name: String) -> Reply<bool> {
+        match super::timetable::check_name(&name) {
+            Ok(()) => self.call(move |broker| timetable::remove(broker, queue, name)),
+            Err(error) => ready(Err(error)),
+        }
     }
 }
 
 impl Operate for RedisBroker {
-    fn act(&self, _: QueueName, _: TaskId, _: Act) -> Reply<Acted> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn act(&self, queue: QueueName, id: TaskId, act: Act) -> Reply<Acted> {
+        self.call(move |broker| operate::act(broker, queue, id, act))
     }
 
-    fn replace(&self, _: Stored, _: Envelope) -> Reply<Acted> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn replace(&self, seen: Stored, envelope: Envelope) -> Reply<Acted> {
+        match check::replacement(&seen, &envelope) {
+            Ok(()) => self.call(|broker| operate::replace(broker, seen, envelope)),
+            Err(error) => ready(Err(error)),
+        }
     }
 
     fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
@@ -376,11 +390,11 @@ fn check_batch(batch: &Batch) -> Result<()> {
 
 impl Inspect for RedisBroker {
     fn queues(&self) -> Reply<Vec<QueueName>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+        self.call(|broker| async move { inspect::queues(&broker).await })
     }
 
-    fn holder(&self, _: QueueName, _: Vec<LockName>) -> Reply<Option<TaskId>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
+        self.call(|broker| inspect::holder(broker, queue, names))
     }
 
     fn stats(&self) -> Reply<Vec<QueueStats>> {

@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use redis::{Cmd, Value};
 
-use super::inspect::ticket_of;
+use super::inspect::{state_of, ticket_of};
 use super::keys::namespace_key;
 use super::wake::SIGNALS;
 use super::{Inner, ms, reply};
 use crate::broker::marks::only;
 use crate::broker::{
-    About, Cancelled, Orders, Presence, Present, RESTARTS_MAX, Setting, Signal, Wake, WorkerId,
+    About, Act, Acted, Cancelled, Orders, Presence, Present, RESTARTS_MAX, Setting, Signal, Ticket,
+    Wake, WorkerId,
 };
+use crate::envelope::{Envelope, Stored};
 use crate::error::{Error, Result};
 use crate::queue::{Kind, QueueName};
-use crate::task::TaskId;
+use crate::task::{Due, TaskId};
 
 /// Most workers listed.
 const WORKERS_MAX: usize = 10_000;
@@ -41,6 +43,71 @@ pub(super) async fn cancel(broker: Arc<Inner>, queue: QueueName, id: TaskId) -> 
     };
     wake.into_iter().for_each(|wake| broker.marks.bump(only(wake)));
     Ok(answer)
+}
+
+/// Does this to a task that is not active.
+pub(super) async fn act(
+    broker: Arc<Inner>,
+    queue: QueueName,
+    id: TaskId,
+    act: Act,
+) -> Result<Acted> {
+    let keys = broker.keys(&queue);
+    let mut fetch = Cmd::new();
+    fetch.arg("HGET").arg(keys.records()).arg(&id.as_bytes()[..]);
+    let Some(record) = reply::maybe_bytes(broker.io.link.call(&fetch).await?)? else {
+        return Ok(Acted::Missing);
+    };
+    let (stored, ticket) = ticket_of(id, record);
+    // What cannot be read is not where a ticket made up for it would say.
+    stored.header()?;
+    let (what, (how, ms)) = match act {
+        Act::Run => ("r", ("", 0)),
+        Act::Archive => ("x", ("", 0)),
+        Act::Delete => ("d", ("", 0)),
+        Act::Reschedule(due) => ("s", due_words(due)),
+    };
+    let mut call = broker.library.call("act", &keys.records());
+    call.arg(&ticket.to_bytes()[..]).arg(what).arg(how).arg(ms);
+    broker.stamp(&mut call);
+    let told = reply::bytes(broker.io.link.call(&call).await?)?;
+    // What became pending, due or gone depends on where it was.
+    broker.marks.bump([true, true, true]);
+    acted(&told)
+}
+
+/// A due time as functions take it.
+fn due_words(due: Due) -> (&'static str, u64) {
+    match due {
+        Due::Now => ("", 0),
+        Due::At(at) => ("at", at.0),
+        Due::In(delay) => ("in", ms(delay)),
+    }
+}
+
+fn acted(told: &[u8]) -> Result<Acted> {
+    Ok(match told {
+        b"ok" => Acted::Done,
+        b"!" => Acted::Changed,
+        b"" => Acted::Missing,
+        state => Acted::Not(state_of(state)?),
+    })
+}
+
+/// Writes another record in place of one that still is as it was seen.
+pub(super) async fn replace(broker: Arc<Inner>, seen: Stored, envelope: Envelope) -> Result<Acted> {
+    let keys = broker.keys(&envelope.header().queue);
+    let mut call = broker.library.call("replace", &keys.records());
+    call.arg(&Ticket::of(envelope.id(), envelope.header()).to_bytes()[..]);
+    call.arg(record(&seen)).arg(envelope.record());
+    broker.stamp(&mut call);
+    acted(&reply::bytes(broker.io.link.call(&call).await?)?)
+}
+
+/// A record as it is stored.
+fn record(stored: &Stored) -> Vec<u8> {
+    let header = stored.header_bytes();
+    [&(header.len() as u16).to_be_bytes(), header, stored.sealed()].concat()
 }
 
 /// Changes a setting of a queue.

@@ -86,9 +86,9 @@ fn order(order: &Order, wakes: &mut [bool; 3]) -> (&'static str, String, Vec<u8>
             });
             ("k", ms(*keep).to_string(), result.unwrap_or_default())
         }
-        Order::Retry { after, .. } => {
+        Order::Retry { after, front } => {
             wakes[1] = true;
-            ("r", ms(*after).to_string(), Vec::new())
+            ("r", ms(*after).to_string(), if *front { b"f".to_vec() } else { Vec::new() })
         }
         Order::Snooze { after } => {
             wakes[1] = true;

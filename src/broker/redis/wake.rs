@@ -32,9 +32,10 @@ pub(super) struct Interest(Mutex<Listening>);
 
 #[derive(Default)]
 struct Listening {
-    /// Queues whose tasks this process enqueued or looked at: their ends may be waited for.
+    /// Queues whose tasks this process enqueued or looked at: their ends and notes may be waited for.
     touched: HashSet<QueueKeys>,
-    wants_ends: bool,
+    /// What happens to those that is waited for: ends, notes.
+    wanted: Vec<Wake>,
     channels: HashSet<String>,
 }
 
@@ -60,19 +61,21 @@ impl Interest {
             return;
         }
         listening.touched.insert(keys.clone());
-        if listening.wants_ends {
-            listening.listen(link, keys.of(channel(Wake::Settled)));
+        for wake in listening.wanted.clone() {
+            listening.listen(link, keys.of(channel(wake)));
         }
     }
 
-    /// Somebody waits for the ends of tasks.
-    pub(super) fn want_ends(&self, link: &Link) {
+    /// Somebody waits for the ends of tasks, or for their notes.
+    pub(super) fn want(&self, link: &Link, wake: Wake) {
         let mut listening = self.lock();
-        if !std::mem::replace(&mut listening.wants_ends, true) {
-            let touched: Vec<_> = listening.touched.iter().cloned().collect();
-            for keys in touched {
-                listening.listen(link, keys.of(channel(Wake::Settled)));
-            }
+        if listening.wanted.contains(&wake) {
+            return;
+        }
+        listening.wanted.push(wake);
+        let touched: Vec<_> = listening.touched.iter().cloned().collect();
+        for keys in touched {
+            listening.listen(link, keys.of(channel(wake)));
         }
     }
 }
@@ -92,7 +95,7 @@ pub(super) fn hear(marks: &Marks, event: &LinkEvent) {
         LinkEvent::Up | LinkEvent::Subscribed => marks.bump_all(),
         LinkEvent::Down => {}
         LinkEvent::Message { channel: name, .. } => {
-            let all = [Wake::Ready, Wake::Due, Wake::Settled, Wake::Ordered];
+            let all = [Wake::Ready, Wake::Due, Wake::Settled, Wake::Ordered, Wake::Noted];
             let suffix = name.rsplit(':').next().map(|name| match name {
                 SIGNALS => channel(Wake::Ordered),
                 name => name,

@@ -53,7 +53,11 @@ impl Broker for ByRole {
     }
 
     fn enqueue(&self, batch: Batch) -> Reply<Vec<Enqueued>> {
-        self.turn(&self.producer, &self.scheduler).enqueue(batch)
+        match batch.tick {
+            // Only who may enqueue ticks may.
+            Some(_) => self.scheduler.enqueue(batch),
+            None => self.turn(&self.producer, &self.scheduler).enqueue(batch),
+        }
     }
 
     fn dequeue(&self, ask: Ask) -> Reply<Vec<Claim>> {

@@ -183,7 +183,7 @@ fn a_queue_and_a_namespace_are_walls() {
     for words in ["HSET {} a b", "HSETNX {} 1 x", "SADD {} x", "DEL {}", "PUBLISH {} x"] {
         refused(&users, Role::Viewer, &words.replace("{}", &own("t")));
     }
-    refused(&users, Role::Producer, &format!("PUBLISH {} x", own("settled")));
+    refused(&users, Role::Producer, &format!("PUBLISH {} x", own("ordered")));
     refused(&users, Role::Producer, &format!("SUBSCRIBE {}", own("ready")));
     refused(&users, Role::Viewer, &format!("SUBSCRIBE {}", own("settled")));
     refused(&users, Role::Viewer, &format!("FCALL oncue_1_stats 1 {}", own("t")));

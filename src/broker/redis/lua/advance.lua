@@ -30,6 +30,15 @@ local function first_time(b, sets)
   return first
 end
 
+-- Those of these tickets that go before all that waits in their line.
+local function firsts_of(b, tickets)
+  local first = {}
+  if #tickets == 0 or call('EXISTS', b .. 'rf') == 0 then return first end
+  local marks = call('SMISMEMBER', b .. 'rf', unpack(ids_of(tickets)))
+  for i = 1, #tickets do first[tickets[i]] = marks[i] == 1 end
+  return first
+end
+
 local function advance(keys, args)
   local b, most, at = base(keys), min(tonumber(args[1]), STEP), now()
   local v = call('HGET', b .. 'cfg', 'v')
@@ -40,26 +49,38 @@ local function advance(keys, args)
     if x.at ~= y.at then return x.at < y.at end
     return x.ticket < y.ticket
   end)
-  local moved, from = {}, { s = {}, r = {} }
-  for i = 1, min(#due, most) do
-    moved[i] = due[i].ticket
+  local moved, from = min(#due, most), { s = {}, r = {} }
+  for i = 1, moved do
     local left = from[due[i].key]
     left[#left + 1] = due[i].ticket
   end
-  line_up(b, 'LPUSH', moved, at)
+  local first = firsts_of(b, from.r)
+  local front, behind, over = {}, {}, {}
+  for i = 1, moved do
+    local ticket = due[i].ticket
+    if first[ticket] then
+      front[#front + 1] = ticket
+      over[#over + 1] = id_of(ticket)
+    else
+      behind[#behind + 1] = ticket
+    end
+  end
+  line_up(b, 'LPUSH', behind, at)
+  line_up(b, 'RPUSH', front, at)
   each('ZREM', b .. 's', from.s)
   each('ZREM', b .. 'r', from.r)
-  if #moved > 0 then wake_ready(b) end
+  each('SREM', b .. 'rf', over)
+  if moved > 0 then wake_ready(b) end
 
-  local over = {}
-  for i, kept in ipairs(due_by(b, 'c', at, most - #moved)) do over[i] = kept.ticket end
-  if #over > 0 then
-    each('ZREM', b .. 'c', over)
-    forget(b, ids_of(over), now)
+  local expired = {}
+  for i, kept in ipairs(due_by(b, 'c', at, most - moved)) do expired[i] = kept.ticket end
+  if #expired > 0 then
+    each('ZREM', b .. 'c', expired)
+    forget(b, ids_of(expired), now)
     call('PUBLISH', b .. 'settled', '')
   end
   local next_due = first_time(b, { 's', 'r', 'c' })
-  return { #moved, #over, next_due, (next_due >= 0 and next_due <= at) and 1 or 0, at }
+  return { moved, #expired, next_due, (next_due >= 0 and next_due <= at) and 1 or 0, at }
 end
 
 register('advance', advance, { 'allow-oom' })

@@ -5,27 +5,24 @@
 -- Reply x archived, a it runs and is marked, e it had ended, '' there is no such task.
 -- Cost  O(active). Allowed when Redis is out of memory.
 --
--- A pending task stays in its line, which is not searched; its id in `cn` tells whoever takes it from there to drop
--- it. A running one has its id in `cn`, too: whatever ends its claim looks there.
+-- A running one has its id in `cn`: whatever ends its claim looks there.
 
 local function cancel(keys, args)
   local b, ticket, at = base(keys), args[1], now()
   local v = call('HGET', b .. 'cfg', 'v')
   if newer(v) then return newer(v) end
-  local id = id_of(ticket)
-  if call('HEXISTS', b .. 't', id) == 0 or call('SISMEMBER', b .. 'or', id) == 1 then return '' end
-  for _, key in ipairs({ 'c', 'x' }) do
-    if call('ZSCORE', b .. key, ticket) then return 'e' end
-  end
-  local waits = call('ZREM', b .. 's', ticket) + call('ZREM', b .. 'r', ticket) > 0
-  if not waits then
-    call('SADD', b .. 'cn', id)
-    if is_held(b, ticket) then
-      call('PUBLISH', b .. 'ordered', '')
-      return 'a'
-    end
+  local wrong = of_other_type(b, TASK_TYPES)
+  if wrong then return wrong end
+  local from = place_of(b, ticket)
+  if not from then return '' end
+  if from == 'c' or from == 'x' then return 'e' end
+  if from == 'a' then
+    call('SADD', b .. 'cn', id_of(ticket))
+    call('PUBLISH', b .. 'ordered', '')
+    return 'a'
   end
   archive(b, ticket, at, CANCELLED)
+  leave(b, ticket, from)
   call('PUBLISH', b .. 'settled', '')
   return 'x'
 end

@@ -10,7 +10,7 @@
 --
 -- Every kind first gets its share, so that none waits behind the backlog of another; then what is left.
 
--- How often a line is looked at again because cancelled tasks were taken off it.
+-- How often a line is looked at again because tasks were taken off it that are not to run.
 local ROUNDS_MAX = 100
 -- Most bytes of records that are answered along.
 local ALONG_BYTES_MAX = 65536
@@ -22,10 +22,10 @@ local function put_back(key, entries, from)
   each('RPUSH', key, back)
 end
 
--- Takes up to so many ids off a line, and appends them to a list of pieces. Answers how many they are, and whether the
--- line is drained.
-local function pop(b, key, want, pieces)
-  local got, popped = 0, 0
+-- Takes up to so many ids off a line, and appends them to its pieces. Answers how many they are, and whether the line is
+-- drained.
+local function pop(b, key, want, line)
+  local pieces, turns, got, popped = line[2], line[3], 0, 0
   -- Entries may be full or of one id each: what is popped in vain is never more than what was popped before it.
   local asked = ceil(want / ENTRY_IDS)
   while true do
@@ -35,7 +35,7 @@ local function pop(b, key, want, pieces)
       entries = {}
     end
     for i = 1, #entries do
-      local ids = ids_in(entries[i])
+      local ids, turn = ids_in(entries[i])
       if not ids then
         junk(b)
       elseif got == want then
@@ -49,6 +49,7 @@ local function pop(b, key, want, pieces)
         return want, false
       else
         pieces[#pieces + 1] = ids
+        if turn > 0 then turns[#pieces] = turn end
         got = got + #ids / 16
       end
     end
@@ -96,7 +97,7 @@ local function dequeue(keys, args)
       end
     end
   end
-  local taken, lines, line_of, cancelled = 0, {}, {}, any_cancelled(b)
+  local taken, lines, line_of, marks, places = 0, {}, {}, marks_of(b), {}
   local function take(kind, want)
     for priority = 9, 0, -1 do
       if want == 0 then break end
@@ -104,15 +105,15 @@ local function dequeue(keys, args)
         local suffix = char(priority, 1, 0) .. kind.hash
         local line = line_of[suffix]
         if not line then
-          line = { suffix, {} }
+          line = { suffix, {}, {} }
           line_of[suffix] = line
           lines[#lines + 1] = line
         end
         local drained
         for _ = 1, ROUNDS_MAX do
-          local from, got, dropped = #line[2] + 1, nil, 0
-          got, drained = pop(b, b .. lane .. suffix, want, line[2])
-          if cancelled then dropped = drop_cancelled(b, suffix, line[2], from) end
+          local from, got = #line[2] + 1, nil
+          got, drained = pop(b, b .. lane .. suffix, want, line)
+          local dropped = drop_void(b, marks, line, from, places)
           got = got - dropped
           taken, want, kind.limit = taken + got, want - got, kind.limit - got
           if drained or dropped == 0 then break end
@@ -129,6 +130,8 @@ local function dequeue(keys, args)
   for _, kind in ipairs(kinds) do take(kind, min(kind.limit, most - taken)) end
   -- Before anything else: what was popped is nowhere until it is held.
   local told = hold(b, session, lines, tonumber(args[6]))
+  write_places(b, places)
+  if marks.locked then start_locks(b, told, true) end
   for _, kind in ipairs(kinds) do
     if kind.drained and kind.mask == 0 then
       call('HDEL', b .. 'ln', kind.hash)

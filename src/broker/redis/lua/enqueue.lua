@@ -1,16 +1,18 @@
 -- enqueue: stores batches for one queue, all of them or nothing.
 --
 -- KEYS  1 t
--- ARGV  number of batches, then per batch: its id, its number of tasks; then, in the order of the batches,
---       runs of tasks: suffix of their tickets, mode, number of arguments, and those:
+-- ARGV  number of batches, the tick of a batch that is alone ('' none), then per batch: its id, its number of tasks;
+--       then, in the order of the batches, runs of tasks: suffix of their tickets, mode, number of arguments, and those:
 --         mode n: due at once, id new. Ids, ENTRY_IDS an argument, fewer in the last one. The records are written
 --                 by an HSET that follows in the same MULTI, so that they need not pass through here.
---         mode x: anything. A task is `id 16 | flags 1 | due ms 8 | record`; flags 1: remember its id,
---                 2: due is a time, 4: due is a delay.
--- Reply '' if all were created, else a '1' (created) or '0' (exists or remembered) per task.
+--         mode x: anything. A task is `id 16 | flags 1 | due ms 8 | lock | record`; flags 1: remember its id,
+--                 2: due is a time, 4: due is a delay, 8: before all that waits, 16: it wants a lock.
+-- Reply '' if all were created, else a letter per task, then an id for each h, r and m among them:
+--         1 created | 0 exists or remembered | h its lock is held by that task | r created in place of that one
+--         m that one is due when it would have been | l the tick is somebody else's
 --       QFULL: over the limit of the queue, nothing stored.
--- Cost  O(tasks), of mode n mostly O(arguments), plus O(log n) per scheduled one. Not allowed when Redis is out of
---       memory.
+-- Cost  O(tasks), of mode n mostly O(arguments), plus O(log n) per scheduled one and per holder that is moved or gone.
+--       Not allowed when Redis is out of memory.
 --
 -- When a task of mode n is not created its record must not stay: its id is put aside in `or`. Every
 -- enqueue begins by deleting those, before any of them could get a state again; the tick does, too.
@@ -52,6 +54,12 @@ local function enqueue_plain(b, args, first, suffix, at, sizes)
   return true
 end
 
+-- The record of an item of mode x.
+local function record_in(item, flags)
+  if band(flags, 16) == 0 then return sub(item, 26) end
+  return sub(item, 46 + 16 * byte(item, 26))
+end
+
 local function receive(b, hour, batches, seen, stamp)
   local receipts = {}
   for i = 1, #batches do
@@ -66,6 +74,14 @@ local function receive(b, hour, batches, seen, stamp)
   end
 end
 
+-- Holders that are gone from where they waited.
+local function drop_all(b, drops)
+  local ids = {}
+  for i, drop in ipairs(drops) do ids[i] = id_of(drop.ticket) end
+  if #ids > 0 then forget(b, ids, now) end
+  for _, drop in ipairs(drops) do leave(b, drop.ticket, drop.from) end
+end
+
 local function enqueue(keys, args)
   local b = base(keys)
   local cfg = call('HMGET', b .. 'cfg', 'v', 'max')
@@ -73,7 +89,7 @@ local function enqueue(keys, args)
   local at = now()
   drop_orphans(b)
 
-  local count, next_arg = tonumber(args[1]), 2
+  local count, tick, next_arg = tonumber(args[1]), args[2], 3
   local batches, sizes = {}, {}
   for i = 1, count do
     batches[i], sizes[i] = args[next_arg], tonumber(args[next_arg + 1])
@@ -92,7 +108,7 @@ local function enqueue(keys, args)
   end
 
   local stamp = struct.pack('>I6', at)
-  if not any_seen and not cfg[2] and args[next_arg + 1] == 'n' and next_arg + 2 + args[next_arg + 2] == #args
+  if tick == '' and not any_seen and not cfg[2] and args[next_arg + 1] == 'n' and next_arg + 2 + args[next_arg + 2] == #args
     and enqueue_plain(b, args, next_arg + 3, args[next_arg], at, sizes) then
     if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
     receive(b, hour, batches, seen, stamp)
@@ -118,29 +134,62 @@ local function enqueue(keys, args)
     next_arg = next_arg + 3 + size
   end
 
-  local stored = call('HMGET', b .. 't', unpack(ids))
-  local remembered = nil
-  if call('EXISTS', b .. 'd') == 1 then remembered = call('ZMSCORE', b .. 'd', unpack(ids)) end
-  local creates, created, twice = {}, 0, {}
-  local batch, last = 0, 0
+  -- A batch that was seen is not late, though its tick is over.
+  local ticks = tick ~= '' and not any_seen and ticks_seen(b, tick)
+  if tick ~= '' and not any_seen and not ticks then return string.rep('l', n) end
+
+  local stored, remembered = {}, nil
+  if n > 0 then stored = call('HMGET', b .. 't', unpack(ids)) end
+  if n > 0 and call('EXISTS', b .. 'd') == 1 then remembered = call('ZMSCORE', b .. 'd', unpack(ids)) end
+  local plan, answers, holders, created, twice = new_plan(), {}, {}, 0, {}
+  local creates, owners, flags = {}, {}, {}
+  local batch, last, first = 0, 0, nil
   for i = 1, n do
     while i > last do
       batch = batch + 1
       last = last + sizes[batch]
     end
-    local known = stored[i] or (remembered and remembered[i] and at < tonumber(remembered[i])) or twice[ids[i]]
+    owners[i], answers[i] = batch, '0'
+    local id, item = ids[i], items[i]
+    local known = (stored[i] and not plan.gone[id]) or twice[id]
+      or (remembered and remembered[i] and at < tonumber(remembered[i]))
     if not known and not seen[batch] then
-      creates[i], created = true, created + 1
-      if items[i] then twice[ids[i]] = true end
+      local code, holder, due = '1', nil, at
+      if item then
+        flags[i], due = struct.unpack('>BI8', item, 17)
+        if band(flags[i], 6) == 0 then due = at end
+        if band(flags[i], 4) == 4 then due = at + due end
+        if band(flags[i], 16) == 16 then code, holder, due = plan_lock(b, plan, id .. suffixes[i], item, due, at) end
+      end
+      if code == '1' or code == 'r' then
+        for _, dropped in ipairs(plan.dropped) do
+          creates[dropped], created = nil, created - 1
+          if band(flags[dropped], 1) == 1 then
+            plan.remember[#plan.remember + 1] = ids[dropped]
+          else
+            twice[ids[dropped]] = nil
+          end
+        end
+        plan.dropped = {}
+        creates[i], created, first = true, created + 1, first or id
+        plan.turn = plan.turn + 1
+        plan.dues[i], plan.turns[i] = due, plan.turn
+        if item then twice[id] = true end
+        if plan.held[id] then plan.new[id] = i end
+      end
+      answers[i] = code
+      holders[#holders + 1] = holder
     end
   end
 
-  local full = false
+  local full, net = false, created - #plan.drops
   local limit = tonumber(cfg[2] or 'x')
-  if limit and created > 0 then
+  if limit and net > 0 then
     local live = call('HLEN', b .. 't') - call('ZCARD', b .. 'c') - call('ZCARD', b .. 'x')
-    full = live + created > limit
+    full = live + net > limit
   end
+  local wrong = next(plan.locks) and of_other_type(b, TASK_TYPES)
+  if wrong then return wrong end
   local orphans = {}
   for i = 1, n do
     if not items[i] and not stored[i] and (full or not creates[i]) then orphans[#orphans + 1] = ids[i] end
@@ -151,42 +200,79 @@ local function enqueue(keys, args)
   end
   if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
 
-  local lines, answers = {}, {}
-  local first_due = false
-  for i = 1, n do
-    local pending = creates[i]
-    if pending and items[i] then
-      local flags, due = struct.unpack('>BI8', items[i], 17)
-      if band(flags, 1) == 1 then call('HSET', b .. 'ref', ids[i], 'd') end
-      if band(flags, 4) == 4 then due = at + due end
-      if due > at then
-        local ticket = ids[i] .. suffixes[i]
-        call('ZADD', b .. 's', min(due, TIME_MAX), ticket)
-        first_due = first_due or call('ZRANGE', b .. 's', 0, 0)[1] == ticket
-        pending = false
-      end
-    end
-    if pending then
-      local line = lines[suffixes[i]]
-      if not line then
-        line = {}
-        lines[suffixes[i]] = line
-      end
-      line[#line + 1] = ids[i]
-    end
-    if created < n then answers[i] = creates[i] and '1' or '0' end
+  -- What is replaced goes when all that takes its place is there, unless it comes back itself.
+  local replaced = { {}, {} }
+  for _, drop in ipairs(plan.drops) do
+    local list = replaced[twice[id_of(drop.ticket)] and 1 or 2]
+    list[#list + 1] = drop
   end
-  for suffix, line in pairs(lines) do join(b, 'LPUSH', 'p', suffix, line, stamp) end
+  drop_all(b, replaced[1])
+
+  local waiting, fronts, is_next, is_ready = {}, {}, false, false
+  for i = 1, n do
+    if creates[i] then
+      local ticket, due = ids[i] .. suffixes[i], plan.dues[i]
+      if items[i] and band(flags[i], 1) == 1 then call('HSET', b .. 'ref', ids[i], 'd') end
+      if due > at then
+        is_next = schedule(b, ticket, due) or is_next
+      elseif items[i] and band(flags[i], 8) == 8 and not plan.behind[i] then
+        local front = fronts[owners[i]] or {}
+        fronts[owners[i]] = front
+        front[#front + 1] = ticket
+      else
+        waiting[#waiting + 1] = { ticket = ticket, turn = plan.turns[i] }
+      end
+    end
+  end
+  -- A holder has its new place before it leaves the old one, but for one that is to stand anew in its line.
+  local left = {}
+  for _, move in pairs(plan.moves) do
+    if move.due > at then
+      is_next = schedule(b, move.ticket, move.due) or is_next
+      if move.from ~= 's' then left[#left + 1] = move end
+    elseif move.left then
+      waiting[#waiting + 1] = move
+      if move.from == 'p' then leave(b, move.ticket, 'p') else left[#left + 1] = move end
+    end
+  end
+  if next(items) and (next(plan.moves) or next(plan.behind) or call('EXISTS', b .. 'vp') == 1) then
+    table.sort(waiting, function(x, y) return x.turn < y.turn end)
+    local tickets = {}
+    for i = 1, #waiting do tickets[i] = waiting[i].ticket end
+    line_up(b, 'LPUSH', tickets, at)
+  else
+    local lines = {}
+    for i = 1, #waiting do
+      local suffix = sub(waiting[i].ticket, 17)
+      local line = lines[suffix] or {}
+      lines[suffix] = line
+      line[#line + 1] = id_of(waiting[i].ticket)
+    end
+    for suffix, line in pairs(lines) do join(b, 'LPUSH', 'p', suffix, line, stamp) end
+  end
+  is_ready = #waiting > 0
+  for of = 1, count do
+    if fronts[of] then
+      line_up(b, 'RPUSH', fronts[of], at)
+      is_ready = true
+    end
+  end
+  for _, move in ipairs(left) do leave(b, move.ticket, move.from) end
   -- After all that may find a key of another type: a record without a state would be a task that exists, for
   -- whoever enqueues it again, and never runs.
   for i = 1, n do
-    if creates[i] and items[i] then call('HSET', b .. 't', ids[i], sub(items[i], 26)) end
+    if creates[i] and items[i] then call('HSET', b .. 't', ids[i], record_in(items[i], flags[i])) end
   end
-
+  write_locks(b, plan, at)
+  if ticks then strike(b, tick, ticks, first) end
   receive(b, hour, batches, seen, stamp)
-  if next(lines) then wake_ready(b) end
-  if first_due then call('PUBLISH', b .. 'due', '') end
-  return concat(answers)
+  drop_all(b, replaced[2])
+  for _, id in ipairs(plan.remember) do call('ZADD', b .. 'd', at + DAY, id) end
+  if is_ready then wake_ready(b) end
+  if is_next then call('PUBLISH', b .. 'due', '') end
+  if #plan.drops > 0 then call('PUBLISH', b .. 'settled', '') end
+  if created == n and #holders == 0 then return '' end
+  return concat(answers) .. concat(holders)
 end
 
 register('enqueue', enqueue, {})

@@ -3,13 +3,13 @@
 -- KEYS  1 t
 -- ARGV  state (s r c x: by time; p: by line; a: by ticket), rows, then where the page before ended, if it did:
 --         s r c x: time, ticket | p: line (lane and suffix), place | a: ticket
--- Reply the rows: s r c x: ticket, time ... | p: line, entry ... | a: ticket ...; one row more than asked for
---       tells that there is another page. An entry is what is left of it behind the page before, and has as many
---       rows as ids.
+-- Reply the rows: s r c x: ticket, time ... | p: line, entry, marks ... | a: ticket ...; one row more than asked for
+--       tells that there is another page. An entry is `since 6 | turn 4 | ids`: what is left of it behind the page
+--       before, and has as many rows as ids. A '1' of the marks tells that a place is void, and no task of the page.
 -- Cost  O(rows + log n) by time; p: O(rows + offset in the line + kinds); a: O(active). Reads only.
 --
--- A place in a line is the name of an entry, `since 6 | its last id`, and the id behind which to go on: an entry is
--- claimed from its first id, so that its name stays.
+-- A place in a line is the name of an entry, `since 6 | turn 4 | its last id`, and the id behind which to go on: an entry
+-- is claimed from its first id, so that its name stays.
 
 -- Most entries of junk that are passed in a line.
 local PASSED_MAX = 10000
@@ -30,9 +30,20 @@ end
 
 -- The ids of an entry behind this one; all if it is not among them: then it has gone before them.
 local function behind(ids, id)
-  local at = find(ids, id, 1, true)
-  while at and at % 16 ~= 1 do at = find(ids, id, at + 1, true) end
+  local at = find_id(ids, id, 1)
   return at and sub(ids, at + 16) or ids
+end
+
+-- Which places of an entry are void, a '1' each.
+local function voids_in(b, ids, turn)
+  local list, marks = {}, {}
+  cut(ids, list)
+  local places = places_of(b, list, {})
+  for i = 1, #list do
+    local place = places[list[i]]
+    marks[i] = (place and turn < place.turn) and '1' or '0'
+  end
+  return concat(marks)
 end
 
 -- Calls a function with each entry of a line as it is served, until that answers true.
@@ -48,23 +59,25 @@ end
 local function pending(b, rows, line_after, place)
   local lines = lines_of(b)
   table.sort(lines)
-  local page, want = {}, rows + 1
+  local page, want, any_void = {}, rows + 1, call('EXISTS', b .. 'vp') == 1
   for _, line in ipairs(lines) do
     if want > 0 and (not line_after or line >= line_after) then
-      local name, id = line == line_after and sub(place, 1, 22), place and sub(place, 23)
+      local name, id = line == line_after and sub(place, 1, 26), place and sub(place, 27)
       local passed = 0
       local function add(entry)
-        local ids = ids_in(entry)
+        local ids, turn = ids_in(entry)
+        local head = ids and sub(entry, 1, 6) .. struct.pack('>I4', turn)
         if name then
           -- What stood before it in the line has gone before it.
-          if not ids or sub(entry, 1, 6) .. sub(entry, -16) ~= name then return false end
+          if not ids or head .. sub(ids, -16) ~= name then return false end
           name, ids = false, behind(ids, id)
         end
         if not ids then
           passed = passed + 1
         elseif #ids > 0 then
           page[#page + 1] = line
-          page[#page + 1] = sub(entry, 1, 6) .. ids
+          page[#page + 1] = head .. ids
+          page[#page + 1] = any_void and voids_in(b, ids, turn) or ''
           want = want - #ids / 16
         end
         return want <= 0 or passed > PASSED_MAX

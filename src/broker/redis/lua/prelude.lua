@@ -10,6 +10,10 @@
 --   claimed. What is settled is taken out; a claim of which nothing is left is no field. No number comes twice in
 --   a session.
 -- Each has 1 to ENTRY_IDS ids. Whatever else is found there was not written by us.
+--
+-- Lines are not searched. A task that leaves its line before its turn leaves its place there, which is void from then
+-- on. `vp` has, under its id, `turn 4 | void 2 | stands 1`: its places of earlier turns are void, so many of them are
+-- still there, and whether one of this turn is. Its entries are of their own, `pending since 6 | id | turn 4`.
 
 local FORMAT = 1
 local HOUR = 3600000
@@ -21,6 +25,8 @@ local LOOK = 100
 local STEP = 1000
 -- Most ids of an entry of a line, and of a claim.
 local ENTRY_IDS = 128
+-- Most void places of one task. One that would leave more takes its last one again.
+local VOIDS_MAX = 100
 
 -- KEYS[1] is the hash of records, `oncue:{namespace/queue}:t`; the other keys differ in what follows the tag. In a
 -- cluster KEYS[2] is one that never exists.
@@ -72,18 +78,30 @@ local function are_ids(bytes)
   return #bytes > 0 and #bytes % 16 == 0 and #bytes <= 16 * ENTRY_IDS
 end
 
--- The ids of an entry; none if it is none of ours: whoever may enqueue may also push junk.
+-- The ids of an entry, and their turn; none if it is none of ours: whoever may enqueue may also push junk.
 local function ids_in(entry)
   local ids = sub(entry, 7)
-  return are_ids(ids) and ids
+  if are_ids(ids) then return ids, 0 end
+  if #ids == 20 then return sub(ids, 1, 16), struct.unpack('>I4', ids, 17) end
 end
 
--- A list of ids as entries, for LPUSH in their order, for RPUSH from the last: the first id is served first.
-local function packed(stamp, ids, push)
-  local entries = {}
-  for from = 1, #ids, ENTRY_IDS do
-    local entry = stamp .. concat(ids, '', from, min(from + ENTRY_IDS - 1, #ids))
-    table.insert(entries, push == 'RPUSH' and 1 or #entries + 1, entry)
+-- A list of ids as entries, in the order in which they are served; with the turns of some, by their positions.
+local function packed(stamp, ids, turns)
+  local entries, from = {}, 1
+  while from <= #ids do
+    local to = min(from + ENTRY_IDS - 1, #ids)
+    if turns then
+      for i = from, to do
+        if turns[i] then
+          to = i > from and i - 1 or i
+          break
+        end
+      end
+    end
+    local entry = stamp .. concat(ids, '', from, to)
+    if turns and turns[from] then entry = entry .. struct.pack('>I4', turns[from]) end
+    entries[#entries + 1] = entry
+    from = to + 1
   end
   return entries
 end
@@ -140,32 +158,96 @@ local function open_line(b, lane, suffix)
 end
 
 -- Ids join a line, pending since the time in the stamp: as the last ones (LPUSH) or before all others (RPUSH).
-local function join(b, push, lane, suffix, ids, stamp)
-  local entries = packed(stamp, ids, push)
+local function join(b, push, lane, suffix, ids, stamp, turns)
+  local entries = packed(stamp, ids, turns)
+  if push == 'RPUSH' then
+    for i = 1, floor(#entries / 2) do
+      entries[i], entries[#entries + 1 - i] = entries[#entries + 1 - i], entries[i]
+    end
+  end
   for from = 1, #entries, STEP do
     push_line(b, push, b .. lane .. suffix, entries, from, min(from + STEP - 1, #entries))
   end
   open_line(b, lane, suffix)
 end
 
+-- Adds the places of those of these ids that have void ones to a table by id, if they are not in it yet.
+local function places_of(b, ids, places)
+  for from = 1, #ids, STEP do
+    local found = call('HMGET', b .. 'vp', unpack(ids, from, min(from + STEP - 1, #ids)))
+    for i = 1, #found do
+      local id = ids[from + i - 1]
+      if found[i] and #found[i] == 7 and not places[id] then
+        local turn, void, stands = struct.unpack('>I4I2B', found[i])
+        places[id] = { turn = turn, void = void, stands = stands == 1 }
+      end
+    end
+  end
+  return places
+end
+
+local function write_places(b, places)
+  local kept, over = {}, {}
+  for id, place in pairs(places) do
+    if place.stands or place.void > 0 then
+      kept[#kept + 1] = id
+      kept[#kept + 1] = struct.pack('>I4I2B', place.turn, place.void, place.stands and 1 or 0)
+    else
+      over[#over + 1] = id
+    end
+  end
+  each('HSET', b .. 'vp', kept)
+  each('HDEL', b .. 'vp', over)
+end
+
+-- The place of a task that is pending is void.
+local function leave_line(b, id)
+  local place = places_of(b, { id }, {})[id] or { turn = 0, void = 0 }
+  place.turn, place.void, place.stands = place.turn + 1, place.void + 1, false
+  write_places(b, { [id] = place })
+end
+
 -- Tickets join their lines, in their order.
 local function line_up(b, push, tickets, at)
   if #tickets == 0 then return end
   local since = struct.pack('>I6', at)
-  local ids, alone = ids_of(tickets), nil
-  if call('EXISTS', b .. 'z') == 1 then alone = call('SMISMEMBER', b .. 'z', unpack(ids)) end
+  local ids, alone, places = ids_of(tickets), nil, {}
+  if call('EXISTS', b .. 'z', b .. 'vp') > 0 then
+    alone = call('SMISMEMBER', b .. 'z', unpack(ids))
+    places_of(b, ids, places)
+  end
   local lines = {}
   for i = 1, #tickets do
-    local lane = (alone and alone[i] == 1) and 'z' or 'p'
-    local name = lane .. sub(tickets[i], 17)
-    local line = lines[name]
-    if not line then
-      line = {}
-      lines[name] = line
+    local place = places[ids[i]]
+    if place and place.void >= VOIDS_MAX then
+      place.turn, place.void = place.turn - 1, place.void - 1
+    else
+      local lane = (alone and alone[i] == 1) and 'z' or 'p'
+      local name = lane .. sub(tickets[i], 17)
+      local line = lines[name]
+      if not line then
+        line = { ids = {} }
+        lines[name] = line
+      end
+      line.ids[#line.ids + 1] = ids[i]
+      if place then
+        line.turns = line.turns or {}
+        line.turns[#line.ids] = place.turn
+      end
     end
-    line[#line + 1] = ids[i]
+    if place then place.stands = true end
   end
-  for name, line in pairs(lines) do join(b, push, sub(name, 1, 1), sub(name, 2), line, since) end
+  for name, line in pairs(lines) do
+    join(b, push, sub(name, 1, 1), sub(name, 2), line.ids, since, line.turns)
+  end
+  write_places(b, places)
+end
+
+-- Where an id stands among others, from a place on.
+local function find_id(ids, id, from)
+  local at = find(ids, id, from, true)
+  while at and at % 16 ~= 1 do at = find(ids, id, at + 1, true) end
+  return at
 end
 
 -- Whether these bytes are 16 and a suffix: a ticket, or the name of a claim.
@@ -240,114 +322,16 @@ local function bury_lost(b, session, at)
   if call('EXISTS', b .. 'a:' .. session) == 1 then bury(b, session, at) end
 end
 
+-- Whether a session may settle.
+local function may_settle(b, session)
+  if call('ZSCORE', b .. 'l', session) or call('ZSCORE', b .. 'q', session) then return true end
+  bury_lost(b, session, now())
+  return false
+end
+
 -- Something may be claimed: wakes those who found nothing. An empty dequeue left the flag.
 local function wake_ready(b)
   if call('DEL', b .. 'i') == 1 then call('PUBLISH', b .. 'ready', '') end
-end
-
--- The code of the reason of an archive: cancelled.
-local CANCELLED = 2
-
--- A task is archived.
-local function archive(b, ticket, at, reason)
-  local id = id_of(ticket)
-  call('HSET', b .. 'k', id, '!' .. char(reason))
-  call('SREM', b .. 'z', id)
-  call('ZADD', b .. 'x', at, ticket)
-end
-
--- Which of these ids are cancelled, 1 or 0 each; nothing if none is.
-local function cancelled_of(b, ids)
-  if #ids == 0 or call('EXISTS', b .. 'cn') == 0 then return end
-  local all = {}
-  for from = 1, #ids, STEP do
-    local some = call('SMISMEMBER', b .. 'cn', unpack(ids, from, min(from + STEP - 1, #ids)))
-    for i = 1, #some do all[from + i - 1] = some[i] end
-  end
-  return all
-end
-
--- Whether any task is cancelled. Asked before tasks leave their lines: a right that is missing must not strand them.
-local function any_cancelled(b)
-  return call('EXISTS', b .. 'cn') == 1
-end
-
--- Takes those that were cancelled while they stood in their line, and are archived, out of ids that were just taken
--- off it: pieces of a list, from one of them on. Answers how many.
-local function drop_cancelled(b, suffix, pieces, from)
-  local dropped = 0
-  for at = from, #pieces do
-    local list, kept = {}, {}
-    cut(pieces[at], list)
-    local marks = cancelled_of(b, list) or {}
-    for i = 1, #list do
-      if marks[i] ~= 1 then
-        kept[#kept + 1] = list[i]
-      else
-        local ticket = list[i] .. suffix
-        if not call('ZSCORE', b .. 'x', ticket) and call('HEXISTS', b .. 't', list[i]) == 1 then
-          archive(b, ticket, now(), CANCELLED)
-        end
-        call('SREM', b .. 'cn', list[i])
-      end
-    end
-    pieces[at] = concat(kept)
-    dropped = dropped + #list - #kept
-  end
-  return dropped
-end
-
--- Tasks are gone: all that hangs on them goes too. An id with a key of its own is remembered for a day.
--- The clock is asked only if it matters: it costs as much as many a command.
-local function forget(b, ids, clock)
-  each('HDEL', b .. 't', ids)
-  if call('EXISTS', b .. 'tr', b .. 'k', b .. 'z', b .. 'ref', b .. 'cn') == 0 then return end
-  each('HDEL', b .. 'tr', ids)
-  each('HDEL', b .. 'k', ids)
-  each('SREM', b .. 'z', ids)
-  each('SREM', b .. 'cn', ids)
-  if call('EXISTS', b .. 'ref') == 0 then return end
-  for from = 1, #ids, STEP do
-    local to = min(from + STEP - 1, #ids)
-    local refs = call('HMGET', b .. 'ref', unpack(ids, from, to))
-    for i = from, to do
-      if refs[i - from + 1] then
-        call('ZADD', b .. 'd', clock() + DAY, ids[i])
-        call('HDEL', b .. 'ref', ids[i])
-      end
-    end
-  end
-end
-
--- Records that must not stay are deleted: of tasks that were not created though their records were written.
-local function drop_orphans(b)
-  if call('EXISTS', b .. 'or') == 1 then
-    each('HDEL', b .. 't', call('SMEMBERS', b .. 'or'))
-    call('DEL', b .. 'or')
-  end
-end
-
--- Everything that sessions hold, those that were killed included: lists of ids by their suffixes, suffix, ids ...
--- What is no claim of ours holds nothing. O(active): for readers only.
-local function all_held(b)
-  local all, seen = {}, {}
-  local function gather(kind, sessions)
-    for _, session in ipairs(sessions) do
-      local key = b .. kind .. session
-      local found = seen[key] and {} or call('HGETALL', key)
-      seen[key] = true
-      for i = 1, #found, 2 do
-        if is_claim(found[i], found[i + 1]) then
-          all[#all + 1] = sub(found[i], 9)
-          all[#all + 1] = found[i + 1]
-        end
-      end
-    end
-  end
-  gather('a:', call('ZRANGE', b .. 'l', 0, -1))
-  gather('a:', call('ZRANGE', b .. 'q', 0, -1))
-  gather('dead:', call('LRANGE', b .. 'dd', 0, -1))
-  return all
 end
 
 -- The names of all lines that may hold something: lane and suffix.
@@ -361,20 +345,6 @@ local function lines_of(b)
     end
   end
   return lines
-end
-
--- Whether a session holds a task. Who may not see what is held is told that none does.
-local function is_held(b, ticket)
-  if not redis.acl_check_cmd('HGETALL', b .. 'a:') then return false end
-  local id, suffix, all = id_of(ticket), sub(ticket, 17), all_held(b)
-  for i = 1, #all, 2 do
-    local at = all[i] == suffix and find(all[i + 1], id, 1, true)
-    while at do
-      if at % 16 == 1 then return true end
-      at = find(all[i + 1], id, at + 1, true)
-    end
-  end
-  return false
 end
 
 -- The trails of what is claimed, as they are answered: pairs of position and bytes.

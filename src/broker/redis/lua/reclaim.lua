@@ -80,16 +80,16 @@ local function take_over(b, most, session, number)
   return told, taken
 end
 
--- Takes up to `most` tasks off one line that have been pending since `cutoff` or longer. Answers pieces of ids, how many they
--- are, and how many entries were looked at.
+-- Takes up to `most` tasks off one line that have been pending since `cutoff` or longer. Answers pieces of ids, turns of some,
+-- how many they are, and how many entries were looked at.
 local function take_old(key, cutoff, most, looks)
-  local pieces, got, looked = {}, 0, 0
+  local pieces, turns, got, looked = {}, {}, 0, 0
   repeat
     local entries, before, younger = try('LRANGE', key, -LOOK, -1), got, 0
     if is_foreign(entries) then entries = {} end
     looked = looked + #entries
     for i = #entries, 1, -1 do
-      local ids = ids_in(entries[i])
+      local ids, turn = ids_in(entries[i])
       if got < most and ids and struct.unpack('>I6', entries[i]) <= cutoff then
         local mine = sub(ids, 1, 16 * (most - got))
         if #mine == #ids then
@@ -99,19 +99,20 @@ local function take_old(key, cutoff, most, looks)
           call('LSET', key, -younger - 1, sub(entries[i], 1, 6) .. sub(ids, #mine + 1))
         end
         pieces[#pieces + 1] = mine
+        if turn > 0 then turns[#pieces] = turn end
         got = got + #mine / 16
       else
         younger = younger + 1
       end
     end
   until got == before or got == most or looked >= looks
-  return pieces, got, looked
+  return pieces, turns, got, looked
 end
 
 -- Has a session hold up to `most` tasks of unknown kinds that have been pending since `cutoff` or longer, in claims
 -- numbered from `number`; appends those to what is told.
 local function untaken(b, known, cutoff, most, session, number, told)
-  local kinds, looks, cancelled = nil, LOOKS_MAX, any_cancelled(b)
+  local kinds, looks, marks, places = nil, LOOKS_MAX, marks_of(b), {}
   if call('HLEN', b .. 'ln') > KINDS_MAX then
     kinds = call('HRANDFIELD', b .. 'ln', KINDS_MAX)
   else
@@ -124,14 +125,22 @@ local function untaken(b, known, cutoff, most, session, number, told)
       if most == 0 or looks <= 0 then return end
       if band(mask, lshift(1, line)) ~= 0 then
         local suffix = char(line % 10, 1, 0) .. kind
-        local pieces, got, looked = take_old(b .. (line < 10 and 'p' or 'z') .. suffix, cutoff, most, looks)
-        looks = looks - looked
-        if cancelled then got = got - drop_cancelled(b, suffix, pieces, 1) end
-        if got > 0 then
-          local some = hold(b, session, { { suffix, pieces } }, number + #told / 2)
-          for i = 1, #some do told[#told + 1] = some[i] end
-          most = most - got
-        end
+        -- Behind those that are not to run stand others.
+        local dropped
+        repeat
+          local key = b .. (line < 10 and 'p' or 'z') .. suffix
+          local pieces, turns, got, looked = take_old(key, cutoff, most, looks)
+          local taken = { suffix, pieces, turns }
+          dropped = drop_void(b, marks, taken, 1, places)
+          looks, got = looks - looked, got - dropped
+          if got > 0 then
+            local some = hold(b, session, { taken }, number + #told / 2)
+            if marks.locked then start_locks(b, some, false) end
+            for i = 1, #some do told[#told + 1] = some[i] end
+            most = most - got
+          end
+        until dropped == 0 or most == 0 or looks <= 0
+        write_places(b, places)
       end
     end
   end

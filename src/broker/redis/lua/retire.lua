@@ -59,6 +59,7 @@ local function retire(keys, args)
   end
   local ids = ids_of(back)
   local marks = cancelled_of(b, ids)
+  if call('EXISTS', b .. 'lr') == 1 then each('SREM', b .. 'lr', ids) end
   for from = 1, #back, STEP do
     local step = {}
     for i = from, min(from + STEP - 1, #back) do

@@ -4,24 +4,19 @@
 -- ARGV  session, number of groups, then those, two arguments each: of tasks that completed and are gone, the
 --       field of their claim, their ids; then the others, five arguments each: order, field of its claim and id,
 --       a, c, trail ('' as it is, '-' none, '+' and its bytes).
---         g gone, completed | v gone, not counted | k kept: a ms, c result | r retry: after a ms
+--         g gone, completed | v gone, not counted | k kept: a ms, c result
+--         r retry: after a ms, c 'f' if it then goes before what waits
 --         s snooze: after a ms | l release: into lane a | x archive: a reason, c '1' if it counts as failed
 -- Reply '' if all were held and written, else a '1' (written) or '0' (not held) per task.
 --       FENCED: the session is dead or was never there.
 -- Cost  O(tasks), O(log n) for those that wait or are kept; O(ENTRY_IDS) per claim that is settled in part. Allowed
 --       when Redis is out of memory.
 
--- What the orders write to, and as what. A key of another type would stop them half way.
-local TYPES = { tr = 'hash', k = 'hash', ln = 'hash', z = 'set', cn = 'set', r = 'zset', s = 'zset', c = 'zset', x = 'zset' }
-
-local function of_other_type(b)
-  for key, kind in pairs(TYPES) do
-    local found = call('TYPE', b .. key).ok
-    if found ~= kind and found ~= 'none' then
-      return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ' and should be a ' .. kind)
-    end
-  end
-end
+-- What the orders write to, and as what, and what more if any of that is there.
+local SETTLE_TYPES = {
+  tr = 'hash', k = 'hash', ln = 'hash', z = 'set', cn = 'set', r = 'zset', s = 'zset', c = 'zset', x = 'zset',
+}
+local RARE_TYPES = { lk = 'hash', lr = 'set', vp = 'hash', rf = 'set' }
 
 -- The claims of these fields as they are held, by field. Nothing is held by what is no claim of ours.
 --
@@ -47,12 +42,6 @@ local function left_in(claim)
     claim.ids, claim.from, claim.before = concat(claim.before), 1, {}
   end
   return claim.ids
-end
-
-local function find_id(ids, id, from)
-  local at = find(ids, id, from, true)
-  while at and at % 16 ~= 1 do at = find(ids, id, at + 1, true) end
-  return at
 end
 
 -- Takes an id out of a claim; false if it does not hold it. Ids that come in the order of the claim are found at
@@ -87,12 +76,12 @@ local function settle(keys, args)
   local b, session, groups = base(keys), args[1], tonumber(args[2])
   local v = call('HGET', b .. 'cfg', 'v')
   if newer(v) then return newer(v) end
-  if not call('ZSCORE', b .. 'l', session) and not call('ZSCORE', b .. 'q', session) then
-    bury_lost(b, session, now())
+  if not may_settle(b, session) then
     return fenced('is dead or unknown; its claims belong to others')
   end
   local held_key, others = b .. 'a:' .. session, 3 + 2 * groups
-  local wrong = others < #args and of_other_type(b)
+  local rare = others < #args and call('EXISTS', b .. 'lk', b .. 'lr', b .. 'vp', b .. 'rf') > 0
+  local wrong = others < #args and of_other_type(b, SETTLE_TYPES) or rare and of_other_type(b, RARE_TYPES)
   if wrong then return wrong end
   local fields = {}
   for i = 3, others - 1, 2 do fields[#fields + 1] = args[i] end
@@ -135,6 +124,8 @@ local function settle(keys, args)
   local marks = cancelled_of(b, stay)
   for i = 1, marks and #stay or 0 do doomed[stay[i]] = marks[i] == 1 end
 
+  -- Who holds a lock is active no more, and has it no more if it ends here.
+  if rare then each('SREM', b .. 'lr', stay) end
   local completed, failed, released = #gone, 0, {}
   local at = others < #args and now()
   local ended, first_due = false, false
@@ -160,6 +151,7 @@ local function settle(keys, args)
           if c ~= '' then call('HSET', b .. 'k', id, c) end
           call('SREM', b .. 'z', id)
           wait_until('c', ticket, a)
+          if rare then end_lock(b, id) end
           completed, ended = completed + 1, true
         elseif doomed[id] and (order == 'r' or order == 's' or order == 'l') then
           archive(b, ticket, at, CANCELLED)
@@ -167,6 +159,7 @@ local function settle(keys, args)
           ended = true
         elseif order == 'r' then
           wait_until('r', ticket, a)
+          if c == 'f' then call('SADD', b .. 'rf', id) end
           failed = failed + 1
         elseif order == 's' then
           wait_until('s', ticket, a)

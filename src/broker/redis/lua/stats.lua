@@ -8,23 +8,24 @@
 -- A task has a record, and then is in one state: pending is what is in no other. Lines are not counted, for
 -- their entries have as many tasks as they like.
 
--- These ids, if not all of them are cancelled.
-local function not_cancelled(b, ids)
+-- These ids, if any of them has its place here.
+local function standing(b, ids, turn)
   local list = {}
   cut(ids, list)
-  local marks = cancelled_of(b, list) or {}
+  local places = places_of(b, list, {})
   for i = 1, #list do
-    if marks[i] ~= 1 then return ids end
+    local place = places[list[i]]
+    if not place or turn >= place.turn then return ids end
   end
 end
 
 local function stats(keys)
   local b = base(keys)
-  local oldest, cancelled = -1, any_cancelled(b)
+  local oldest, any_void = -1, call('EXISTS', b .. 'vp') == 1
   for _, line in ipairs(lines_of(b)) do
     for _, entry in ipairs(call('LRANGE', b .. line, -LOOK, -1)) do
-      local ids = ids_in(entry)
-      if ids and cancelled then ids = not_cancelled(b, ids) end
+      local ids, turn = ids_in(entry)
+      if ids and any_void then ids = standing(b, ids, turn) end
       local since = ids and struct.unpack('>I6', entry)
       if since and (oldest < 0 or since < oldest) then oldest = since end
     end
