@@ -15,22 +15,6 @@ use super::company::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Mounts each of these tests on the embedded broker and on a real Redis.
-macro_rules! on_both {
-    ($($test:ident)*) => {
-        mod on_sqlite {
-            $(#[test] fn $test() { super::$test(super::client()) })*
-        }
-        #[cfg(feature = "redis")]
-        mod on_redis {
-            $(#[test] fn $test() {
-                let server = crate::redis_servers::server::Server::start();
-                super::$test(super::client_on(&server.url()))
-            })*
-        }
-    };
-}
-
 on_both! {
     one_of_its_sort_at_a_time
     alike_is_what_was_said
