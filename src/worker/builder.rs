@@ -23,10 +23,11 @@ use crate::seal::Sealer;
 use super::config::{Config, Lane};
 use super::health::Vitals;
 use super::hooks::{Failed, Hooks};
+use super::lane::LaneState;
 use super::place::Place;
 use super::prepare::prepare;
 use super::presence::Card;
-use super::shared::{LaneState, Shared};
+use super::shared::Shared;
 use super::slots::{Limits, Slots};
 use super::threads::Threads;
 use super::tree::Tree;
@@ -352,21 +353,17 @@ impl Builder {
             queues.dedup();
             lanes.push(Lane::weighted(queues));
         }
+        let lanes = lanes.iter().map(|lane| {
+            let slots = Slots::new(lane.concurrency, limits.clone());
+            Ok(LaneState::new(lane.parse()?, lane.strict, slots))
+        });
+        let lanes: Vec<_> = lanes.collect::<Result<_>>()?;
         for route in routes.iter() {
-            let served =
-                |lane: &Lane| lane.queues.iter().any(|(name, _)| name == route.queue.as_str());
-            if !lanes.iter().any(served) {
+            if !lanes.iter().any(|lane: &LaneState| lane.serves(route.queue.as_str())) {
                 let (kind, queue) = (&route.kind, &route.queue);
                 tracing::warn!(%kind, %queue, "no lane names the queue of this kind: what is enqueued there waits");
             }
         }
-        let lanes = lanes.iter().map(|lane| {
-            Ok(LaneState {
-                queues: lane.parse()?,
-                strict: lane.strict,
-                slots: Slots::new(lane.concurrency, limits.clone()),
-            })
-        });
         let cut = CancellationToken::new();
         let ward = |route: &Route| {
             let ward = Ward::new(route.kind.clone(), route.supervision, cut.child_token());
@@ -377,7 +374,7 @@ impl Builder {
         let shared = Shared {
             broker: self.broker,
             sealer: self.sealer,
-            lanes: lanes.collect::<Result<_>>()?,
+            lanes,
             alone: Slots::new(1, limits.clone()),
             company: Arc::default(),
             places,

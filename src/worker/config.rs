@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::lane::Served;
 use crate::error::{Error, Result};
-use crate::queue::QueueName;
 use crate::restart::{Policy, Strategy};
 
 /// Runs at once in a lane, unless told otherwise.
@@ -47,7 +47,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Queues asked in an order drawn anew each time, by weight; a weight of 0 counts as 1.
+    /// Queues asked in an order drawn anew each time, by weight; a weight of 0 counts as 1. A name may be a pattern:
+    /// `tenant-*` serves every queue that begins so, also those that come later, within a second; 1,000 at most.
     pub fn weighted<N: Into<String>>(queues: impl IntoIterator<Item = (N, u32)>) -> Self {
         let queues = queues.into_iter().map(|(name, weight)| (name.into(), weight.max(1)));
         Self { queues: queues.collect(), strict: false, concurrency: CONCURRENCY }
@@ -66,7 +67,7 @@ impl Lane {
         self
     }
 
-    pub(crate) fn parse(&self) -> Result<Vec<(QueueName, u32)>> {
+    pub(crate) fn parse(&self) -> Result<Vec<(Served, u32)>> {
         if self.queues.is_empty() {
             return Err(Error::invalid("a lane has no queues; name at least one"));
         }
@@ -76,7 +77,7 @@ impl Lane {
                 self.concurrency
             )));
         }
-        self.queues.iter().map(|(name, weight)| Ok((QueueName::parse(name)?, *weight))).collect()
+        self.queues.iter().map(|(name, weight)| Ok((Served::parse(name)?, *weight))).collect()
     }
 }
 

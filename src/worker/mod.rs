@@ -15,6 +15,7 @@ mod health;
 mod heartbeater;
 mod hooks;
 mod job;
+mod lane;
 mod life;
 mod notes;
 mod place;
@@ -48,6 +49,7 @@ pub use config::{
 pub use failpoint::FailPoints;
 pub use health::{BROKER_FAILURE_MEMORY, Health, LEASE_LOSS_MEMORY, Reason};
 pub use hooks::Failed;
+pub use lane::PATTERN_QUEUES_MAX;
 pub use life::Life;
 pub(crate) use shared::Shared;
 
