@@ -134,7 +134,8 @@ impl Broker for Model {
         if let Some(presence) = beat.presence {
             beaten.orders = self.report(presence);
         }
-        for session in &beat.sessions {
+        let alive = |session: &&Session| !beaten.lost.contains(&session.id);
+        for session in beat.sessions.iter().filter(alive) {
             beaten.orders.cancel.extend(self.at(&session.queue, |book| book.doomed(session.id)));
         }
         ready(Ok(beaten)).boxed()
