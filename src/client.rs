@@ -6,6 +6,7 @@
 mod edit;
 mod handle;
 mod middleware;
+mod notes;
 mod ready;
 mod store;
 

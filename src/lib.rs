@@ -73,6 +73,8 @@ pub use handler::{
     Call, Data, Job, Output, Registration, TaskContext, TaskError, TaskResult, actor, blocking,
     function,
 };
+#[cfg(feature = "webhook")]
+pub use handler::{Webhook, webhook};
 #[cfg(feature = "isolate")]
 pub use handler::{child, isolated};
 #[cfg(feature = "isolate")]

@@ -21,6 +21,14 @@ pub(crate) fn text(panic: Box<dyn Any + Send>) -> String {
     text
 }
 
+/// What whoever starts a worker is to know of a build that cannot do this: `cfg!(panic = "abort")`.
+pub(crate) fn warning(aborts: bool) -> Option<&'static str> {
+    aborts.then_some(
+        "built with panic = \"abort\": a panic in any handler or actor ends the whole process, and all it ran waits \
+         for its lease to run out; build with panic = \"unwind\", or let `oncue::isolated` handlers take the risk",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +40,16 @@ mod tests {
         let polled = catch(|| async { panic!("poll") });
         assert_eq!(polled.now_or_never(), Some(Err::<(), _>("poll".to_owned())));
         assert_eq!(catch(|| async { 7 }).now_or_never(), Some(Ok(7)));
+    }
+    #[test]
+    fn a_build_that_aborts_is_warned_of_and_told_what_to_do() {
+        let warning = warning(true).expect("a warning");
+        assert!(
+            warning.contains("the whole process")
+                && warning.contains("build with panic = \"unwind\"")
+        );
+        assert_eq!(super::warning(false), None);
+        // The control: this build unwinds, or none of the tests here would end.
+        assert_eq!(super::warning(cfg!(panic = "abort")), None);
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Ask, BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, CLAIMS_MAX, NewTask, PAGE_ROWS_MAX, SWEEP_MAX,
     Settlement, Sweep,
 };
-use crate::envelope::PRIORITY_MAX;
+use crate::envelope::{Envelope, Header, PRIORITY_MAX, Stored};
 use crate::error::{Error, Result};
 
 /// A batch: of one queue, within its limits.
@@ -40,6 +40,21 @@ pub(crate) fn batch(batch: &Batch) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// A record in place of another: of the same task, which goes where the other went.
+pub(crate) fn replacement(seen: &Stored, envelope: &Envelope) -> Result<()> {
+    let (old, new) = (seen.header()?, envelope.header());
+    let stays = |header: &Header| {
+        (header.kind.clone(), header.queue.clone(), header.priority, header.class)
+    };
+    if seen.id() == envelope.id() && stays(&old) == stays(new) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the new record of task {} is of another id, kind, queue, priority or class; enqueue a new task instead",
+        seen.id()
+    )))
 }
 
 /// How much is asked for.

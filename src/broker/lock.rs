@@ -30,7 +30,8 @@ pub struct Lock {
     pub names: Vec<LockName>,
     /// When it is released.
     pub hold: Hold,
-    /// How long it is held at most, counted from when the task is due; none: without limit.
+    /// How long it is held at most, counted from when the task is due as it is stored, or moved by another; none: without
+    /// limit.
     pub lasts: Option<Duration>,
     /// What happens if another task holds it.
     pub conflict: Conflict,

@@ -41,6 +41,12 @@ pub enum Mutant {
     MixLanes,
     /// Retention is ignored: completed tasks stay for ever.
     NeverExpire,
+    /// A lock is not released when its task is archived.
+    LeakLock,
+    /// A task that ends releases its lock even if another holds it by now.
+    StealLock,
+    /// A tick is enqueued although it was.
+    TickTwice,
 }
 
 impl Mutant {

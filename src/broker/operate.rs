@@ -50,7 +50,8 @@ pub enum Cancelled {
 /// What a person does to a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Pending at once, from scheduled, retry and archived. Its trail stays, and a lock it has released is not taken again.
+    /// Pending at once in its lane, behind the others, from scheduled, retry and archived. Its trail stays, and a lock it
+    /// has released is not taken again; nor does a wish to cancel it from before stand.
     Run,
     /// Archived as operator, from scheduled, pending and retry.
     Archive,

@@ -151,18 +151,18 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 
 /// How often one who waits looks: a wake-up says that some task ended, and among a thousand who wait it is
 /// mostly another's. The first look is at once, then they are further and further apart, until it is quiet.
-struct Pace {
+pub(super) struct Pace {
     looked: Instant,
     apart: Duration,
 }
 
 impl Pace {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { looked: Instant::now(), apart: Duration::ZERO }
     }
 
     /// Ends when it is time for the next look. Without a tokio runtime there is no timer, and it is at once.
-    async fn keep(&mut self) {
+    pub(super) async fn keep(&mut self) {
         let since = self.looked.elapsed();
         if since >= LOOK.1 {
             self.apart = Duration::ZERO;

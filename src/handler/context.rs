@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::queue::{Kind, QueueName};
 use crate::task::TaskId;
 
-use super::{DataMap, Stop};
+use super::{DataMap, Notes, Stop};
 
 /// The run a handler is in: whose task, which attempt, and when to stop.
 ///
@@ -43,6 +43,7 @@ pub(crate) struct Run {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) stop: Arc<Stop>,
     pub(crate) data: Arc<DataMap>,
+    pub(crate) notes: Notes,
 }
 
 impl TaskContext {

@@ -24,8 +24,8 @@ use crate::task::TaskId;
 use super::context::Run;
 use super::route::at_least_one;
 use super::{
-    BlockingFn, DataMap, Input, Registration, Route, Runner, RunnerFactory, Stop, Surroundings,
-    TaskContext, TaskError,
+    BlockingFn, DataMap, Input, Notes, Registration, Route, Runner, RunnerFactory, Stop,
+    Surroundings, TaskContext, TaskError,
 };
 
 /// Children of one kind at once, per core, unless told otherwise.
@@ -263,6 +263,7 @@ fn handle<F: BlockingFn<Args>, Args>(
         // Nobody tells a child to stop: it is killed.
         stop: Arc::new(Stop::default()),
         data: Arc::new(DataMap::default()),
+        notes: Notes::deaf(),
     });
     let codec = Codec::from_byte(call.codec)?;
     let task = crate::task::read(call.version, codec, &call.body).map_err(TaskError::unread)?;

@@ -1,8 +1,8 @@
 //! Handlers: what runs a task.
 //!
 //! A handler is a plain `async fn`, a blocking `fn`, an actix actor made by a factory, a `fn` in a process of its
-//! own, or any program. All of them become one [`Route`] per kind, which is all the runtime knows. A handler sees the opened task, never the
-//! broker; how its end is settled is decided by [`outcome`](crate::outcome).
+//! own, any program, or a webhook. All of them become one [`Route`] per kind, which is all the runtime knows. A handler
+//! sees the opened task, never the broker; how its end is settled is decided by [`outcome`](crate::outcome).
 
 mod actor;
 mod around;
@@ -12,12 +12,17 @@ mod failure;
 mod function;
 #[cfg(feature = "isolate")]
 mod isolated;
+mod notes;
 #[cfg(feature = "isolate")]
 mod program;
 mod replica;
 mod retries;
 mod route;
 mod stop;
+#[cfg(any(feature = "isolate", feature = "webhook"))]
+mod text;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 pub use actor::{ActorHandler, Job, Output};
 pub use around::Call;
@@ -31,6 +36,8 @@ pub(crate) use function::{Asynchronous, Blocking};
 pub use function::{BlockingFn, IntoTaskResult, TaskFn};
 #[cfg(feature = "isolate")]
 pub use isolated::{child, isolated};
+pub use notes::{EFFECT_NAME_BYTES_MAX, EFFECTS_BYTES_MAX, PROGRESS_BYTES_MAX};
+pub(crate) use notes::{Effect, Effects, Notes, Wanted};
 #[cfg(feature = "isolate")]
 pub use program::program;
 pub(crate) use replica::Replicated;
@@ -38,3 +45,7 @@ pub(crate) use retries::Retries;
 pub(crate) use route::{Hold, Input, Keeper, Routes, Runner, RunnerFactory, Surroundings};
 pub use route::{IntoRoute, Registration, Route, actor, blocking, function};
 pub(crate) use stop::Stop;
+#[cfg(feature = "webhook")]
+pub use webhook::{
+    SigningSecret, WEBHOOK_CONCURRENCY, WEBHOOK_TIMEOUT, WEBHOOK_TIMEOUT_MAX, Webhook, webhook,
+};

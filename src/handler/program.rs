@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, LocalBoxFuture};
-use serde::de::IgnoredAny;
 
 use crate::codec::Codec;
 use crate::error::Result;
@@ -15,7 +14,8 @@ use crate::restart::Policy;
 
 use super::isolated::{Isolation, default_runs, detail, ended, keep};
 use super::{
-    DataMap, Input, Registration, Retries, Route, Runner, RunnerFactory, Surroundings, TaskError,
+    DataMap, Input, Registration, Retries, Route, Runner, RunnerFactory, Surroundings, TaskContext,
+    TaskError, text,
 };
 
 /// `EX_DATAERR`: no retry can help.
@@ -41,17 +41,6 @@ pub fn program(kind: &str, program: Program) -> Registration {
         })
     };
     Registration::new(route())
-}
-
-impl Registration {
-    /// The queue this kind is expected in, in place of the one its type names.
-    #[must_use]
-    pub fn queue(self, queue: &str) -> Self {
-        self.with(|route| {
-            route.queue = QueueName::parse(queue)?;
-            Ok(())
-        })
-    }
 }
 
 /// A program, as the runtime sees it.
@@ -91,31 +80,35 @@ struct Processes(Arc<Pool>);
 
 impl Runner for Processes {
     fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>> {
-        let pool = self.0.clone();
+        let (pool, context) = (self.0.clone(), input.context.clone());
         async move {
             if input.codec != Codec::Json {
                 let message = "the payload is not JSON, and a program gets JSON; enqueue it with the codec Json";
                 return Err(TaskError::skip_retry(message).class("payload"));
             }
             match pool.feed(&input.body, Box::new(input.hold)).await {
-                Ok((0, printed, _)) => Ok(result(printed).filter(|_| input.keep)),
-                Ok((code, _, stderr)) => Err(failed(code, &stderr)),
-                Err(ending) => Err(ended(ending)),
+                Ok((0, printed, stderr)) => {
+                    say(&context, &stderr);
+                    Ok(text::result(&printed).filter(|_| input.keep))
+                }
+                Ok((code, _, stderr)) => {
+                    say(&context, &stderr);
+                    Err(failed(code, &stderr))
+                }
+                Err(ending) => {
+                    say(&context, &ending.stderr);
+                    Err(ended(ending))
+                }
             }
         }
         .boxed_local()
     }
 }
 
-/// What was printed as JSON: as it is if it is JSON, else as a string; nothing if there is nothing.
-fn result(printed: Vec<u8>) -> Option<Vec<u8>> {
-    let text = printed.trim_ascii();
-    if text.is_empty() {
-        None
-    } else if serde_json::from_slice::<IgnoredAny>(text).is_ok() {
-        Some(text.to_vec()).filter(|text| text != b"null")
-    } else {
-        serde_json::to_vec(&String::from_utf8_lossy(text)).ok()
+/// What a program prints on standard error is the log of its task.
+fn say(context: &TaskContext, stderr: &str) {
+    if !stderr.is_empty() {
+        context.log(stderr);
     }
 }
 
@@ -125,17 +118,4 @@ fn failed(code: i32, stderr: &str) -> TaskError {
     let error =
         if code == ARCHIVE { TaskError::skip_retry(message) } else { TaskError::new(message) };
     error.class(class)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_printed_becomes_a_result() {
-        let result = |text: &str| result(text.as_bytes().to_vec());
-        assert_eq!(result(" {\"a\": 1}\n"), Some(b"{\"a\": 1}".to_vec()));
-        assert_eq!(result("done\n"), Some(b"\"done\"".to_vec()));
-        assert_eq!((result(" \n"), result("null")), (None, None));
-    }
 }

@@ -169,6 +169,15 @@ impl Registration {
         })
     }
 
+    /// The queue this kind is expected in, in place of the one its type names.
+    #[must_use]
+    pub fn queue(self, queue: &str) -> Self {
+        self.with(|route| {
+            route.queue = QueueName::parse(queue)?;
+            Ok(())
+        })
+    }
+
     /// How many actors share the work of a handler actor, 1 or more. Functions have no replicas.
     #[must_use]
     pub fn replicas(self, replicas: usize) -> Self {

@@ -7,7 +7,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, kill_process, wait, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::child::{Step, die_with};
@@ -84,8 +84,9 @@ fn kill_all() -> Result<(), String> {
         for child in &children {
             let _ = kill_process(*child, Signal::KILL);
         }
-        let wait = if children.is_empty() { WaitOptions::NOHANG } else { WaitOptions::empty() };
-        match waitpid(None, wait) {
+        let options = if children.is_empty() { WaitOptions::NOHANG } else { WaitOptions::empty() };
+        // For any of them: `waitpid` without a pid means those of its own process group, which they left.
+        match wait(options) {
             Err(rustix::io::Errno::CHILD) => return Ok(()),
             Err(error) => return Err(format!("waiting for children: {error}")),
             Ok(_) => {}

@@ -90,6 +90,10 @@ pub enum Purpose {
     Group = 6,
     /// An operator's overrides of a task's limits.
     Overrides = 7,
+    /// What the runs of a task said.
+    Log = 8,
+    /// What came of the effects of a task.
+    Effects = 9,
 }
 
 /// Where a blob belongs: authenticated with it, so it opens nowhere else.

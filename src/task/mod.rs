@@ -5,6 +5,7 @@
 
 mod draft;
 mod id;
+mod log;
 mod raw;
 mod trail;
 mod unique;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use draft::WhenFull;
 pub use draft::{Draft, Due, Options};
 pub use id::TaskId;
+pub use log::{LINE_BYTES_MAX, LOG_BYTES_MAX, Line, Log};
 pub use raw::RawTask;
 pub use trail::{CLASS_BYTES_MAX, Crash, Trail};
 pub(crate) use trail::{Detail, plain_class};

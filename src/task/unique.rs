@@ -29,7 +29,7 @@ pub struct Unique {
 /// When a lock is released, unless it [`lasts`](Unique::lasts) shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// By the first claim of its task. What happens to that claim does not bring it back.
+    /// By the first dequeue of its task, or by its end without one. What happens to that claim does not bring it back.
     UntilStart,
     /// By the end of its task: completed, archived, or gone, in whatever way.
     UntilEnd,
@@ -37,7 +37,8 @@ pub enum Hold {
     Always,
 }
 
-/// What happens to a task whose lock is held. A task that has started, or ended, is never touched.
+/// What happens to a task whose lock is held: by the holder under the first of its names that is held. A task that runs, or
+/// has ended, is never touched; nor is one of several that hold the lock, each under another of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conflict {
     /// It is not stored.
@@ -45,7 +46,8 @@ pub enum Conflict {
     /// It takes the place of the holder, which is gone, if that one waits: scheduled, pending or to be retried.
     /// Otherwise it is not stored.
     Replace,
-    /// It is not stored; the holder, if it waits, is due when this one would have been.
+    /// It is not stored; the holder, if it waits, is due when this one would have been, and holds its lock as long as this
+    /// one would have.
     Reschedule,
 }
 

@@ -15,6 +15,7 @@ use crate::broker::{Operate, WorkerId};
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
 use crate::handler::{Around, Call, Data, DataMap, IntoRoute, Output, Route, Routes, TaskResult};
+use crate::panic;
 use crate::queue::Kind;
 use crate::restart::{Policy, Shutdown, Strategy};
 use crate::seal::Sealer;
@@ -251,10 +252,8 @@ impl Builder {
     /// What is wrong with a handler, a lane or a limit [`is_invalid`](Error::is_invalid); a key that
     /// differs from the one the broker knows under its id [`is_wrong_key`](Error::is_wrong_key).
     pub async fn start(self) -> Result<Worker> {
-        if cfg!(panic = "abort") {
-            tracing::warn!(
-                "built with panic = \"abort\": a panic in any handler ends the whole process"
-            );
+        if let Some(warning) = panic::warning(cfg!(panic = "abort")) {
+            tracing::warn!("{warning}");
         }
         let broker = self.broker.clone();
         broker.check_keys(self.sealer.keyring().key_checks()).await?;

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -19,7 +20,7 @@ use crate::codec::Codec;
 use crate::envelope::Header;
 use crate::error::Error;
 use crate::event::Event;
-use crate::handler::{self, Hold, Input, Run, Runner, Stop, TaskContext, TaskError, cut};
+use crate::handler::{self, Hold, Input, Notes, Run, Runner, Stop, TaskContext, TaskError, cut};
 use crate::outcome::{Decision, Limits, Outcome, Retry, decide};
 use crate::panic;
 use crate::retry::RetryPolicy;
@@ -30,6 +31,7 @@ use super::Shared;
 use super::config::chance;
 use super::hooks::Ended;
 use super::job::Job;
+use super::notes;
 use super::ward::Pass;
 
 /// How a run ended: the outcome, a result to keep, a message to seal.
@@ -74,16 +76,19 @@ pub(crate) async fn execute(job: Box<Job>, runner: Rc<dyn Runner>, shared: Arc<S
         Ok(header) => header,
         Err(error) => return conclude(job, None, End::unopened(&error), began, &shared),
     };
-    let mut run = match begin(&job, &header, permit, &runner, &shared) {
+    let (mut run, context) = match begin(&job, &header, permit, &runner, &shared) {
         Ok(run) => run,
         Err(end) => return conclude(job, Some(header), end, began, &shared),
     };
     // A run that ends at its first poll needs nobody to watch it; all others pay for a watch.
     let end = match poll!(&mut run) {
         Poll::Ready(ended) => ended_as(ended, &job.held.stop),
-        Poll::Pending => Box::pin(watch(&mut run, &job, &header, &shared)).await,
+        Poll::Pending => Box::pin(watch(&mut run, &job, &header, &context, &shared)).await,
     };
     give_up(run, &job);
+    if context.run().notes.close() {
+        Box::pin(last_notes(&job, &context, &shared)).await;
+    }
     conclude(job, Some(header), end, began, &shared);
 }
 
@@ -111,7 +116,7 @@ fn begin(
     permit: Option<OwnedSemaphorePermit>,
     runner: &Rc<dyn Runner>,
     shared: &Shared,
-) -> Result<Running, End> {
+) -> Result<(Running, TaskContext), End> {
     let opened = shared.sealer.open_task(&job.claim.stored).map_err(|e| End::unopened(&e))?;
     if let Some(message) = misplaced(job, header, shared) {
         return Err(End { message, ..End::of(Outcome::Unopenable) });
@@ -136,6 +141,7 @@ fn begin(
         headers: opened.headers,
         stop: job.held.stop.clone(),
         data: shared.data.clone(),
+        notes: Notes::default(),
     });
     shared.tell_if_heard(|| Event::Started {
         id: context.id(),
@@ -146,10 +152,11 @@ fn begin(
     let keep = !header.retention.is_zero();
     let probe = job.pass.as_ref().is_some_and(|pass| pass.is_probe);
     let (codec, version) = (opened.codec, header.schema);
+    let context_kept = context.clone();
     let input = Input { context, codec, version, body: opened.body, keep, probe, hold };
     job.held.stop.begin();
     match catch_unwind(AssertUnwindSafe(|| handler::run(runner, input, &shared.around))) {
-        Ok(run) => Ok(AssertUnwindSafe(run).catch_unwind()),
+        Ok(run) => Ok((AssertUnwindSafe(run).catch_unwind(), context_kept)),
         Err(panic) => Err(End::failed("panic", panic::text(panic))),
     }
 }
@@ -196,7 +203,13 @@ fn stopped(stop: &Stop) -> Outcome {
 }
 
 /// Waits for the end of a run, within its time. One that is given up ends at its next await, when it is dropped.
-async fn watch(run: &mut Running, job: &Job, header: &Header, shared: &Shared) -> End {
+async fn watch(
+    run: &mut Running,
+    job: &Job,
+    header: &Header,
+    context: &TaskContext,
+    shared: &Shared,
+) -> End {
     let deadline = header.deadline.map(|deadline| deadline.since(shared.broker.now()));
     let timeout = Some(header.timeout).filter(|timeout| !timeout.is_zero());
     let by_deadline = matches!((deadline, timeout), (Some(d), t) if t.is_none_or(|t| d <= t));
@@ -205,7 +218,8 @@ async fn watch(run: &mut Running, job: &Job, header: &Header, shared: &Shared) -
         (one, other) => one.or(other),
     };
     let stop = &job.held.stop;
-    tokio::select! {
+    let mut notes = pin!(notes::write(job, context, shared));
+    let end = tokio::select! {
         biased;
         ended = run => ended_as(ended, stop),
         // A shutdown asks first and cuts later; a cancelled task or a lost lease ends the run at once.
@@ -222,7 +236,18 @@ async fn watch(run: &mut Running, job: &Job, header: &Header, shared: &Shared) -
                 End::failed("timeout", format!("still running after {:?}", header.timeout))
             }
         }
-    }
+        // Not before the run has ended.
+        () = &mut notes => End::of(Outcome::Interrupted),
+    };
+    // What is on its way arrives: whoever is told that a run has ended finds all it said.
+    context.run().notes.close();
+    let _ = tokio::time::timeout(notes::LAST_NOTES, notes).await;
+    end
+}
+
+/// Writes what a run wanted that ended at once.
+async fn last_notes(job: &Job, context: &TaskContext, shared: &Shared) {
+    let _ = tokio::time::timeout(notes::LAST_NOTES, notes::write(job, context, shared)).await;
 }
 
 async fn sleep(limit: Option<Duration>) {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::broker::{Claim, Lane, Order, Settlement};
+use crate::broker::{Claim, Lane, Order, Session, Settlement};
 use crate::outcome::{Decision, runs_alone};
 use crate::queue::{Kind, QueueName};
 use crate::task::Trail;
@@ -42,6 +42,11 @@ impl Job {
     /// The slot, for whatever goes on running after the run is given up.
     pub(crate) fn slot(&self) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
         self.slot.clone().map(|slot| slot as _)
+    }
+
+    /// The session that holds it.
+    pub(crate) fn session(&self) -> &Session {
+        &self.turn.session
     }
 
     /// The queue it was claimed from.

@@ -16,6 +16,7 @@ mod heartbeater;
 mod hooks;
 mod job;
 mod life;
+mod notes;
 mod place;
 mod prepare;
 mod presence;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, Wake};
+use crate::broker::{Operate, Wake};
 use crate::event::{Event, Listener};
 use crate::handler::{Around, DataMap, Routes};
 use crate::outcome::Decision;
@@ -72,7 +72,7 @@ impl Counts {
 
 /// The common ground of a worker's actors.
 pub(crate) struct Shared {
-    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) broker: Arc<dyn Operate>,
     pub(crate) sealer: Sealer,
     pub(crate) config: Config,
     pub(crate) routes: Routes,

@@ -18,11 +18,25 @@ pub struct Ask {
     pub patience: u64,
     /// Shuts down while the deed runs.
     pub leave: bool,
+    /// Ends the run from outside once the deed has made so many processes, its keeper included.
+    pub cut: Option<(Cut, usize)>,
     pub inplace: bool,
+    /// How many descendants the program has once all is done, before it ends its worker.
+    pub after: Option<usize>,
     /// How many children of its own the program may have at its end.
     pub leftovers: usize,
     /// Left open, and in the environment, for children to find.
     pub secret: Option<String>,
+}
+
+/// How a run is ended from outside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    Cancel,
+    /// The broker says that the lease is lost.
+    Lease,
+    /// By its deadline.
+    Deadline,
 }
 
 impl Ask {
@@ -38,7 +52,9 @@ impl Ask {
             timeout: 0,
             patience: 25_000,
             leave: false,
+            cut: None,
             inplace: false,
+            after: None,
             leftovers: 0,
             secret: None,
         };
@@ -52,6 +68,7 @@ impl Ask {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         let number = || value.parse::<u64>().unwrap_or_else(|_| panic!("{word}: no number"));
         let ms = || Some(Duration::from_millis(number()));
+        let count = || usize::try_from(number()).expect("fits");
         let limits = &mut self.limits;
         match name {
             "word" => self.word = value.to_owned(),
@@ -67,13 +84,17 @@ impl Ask {
             "write" => limits.write.push(value.into()),
             "required" => limits.required = true,
             "recycle" => self.recycle = u32::try_from(number()).expect("fits"),
-            "runs" => self.runs = usize::try_from(number()).expect("fits"),
+            "runs" => self.runs = count(),
             "times" => self.times = number(),
             "timeout" => self.timeout = number(),
             "patience" => self.patience = number(),
             "leave" => self.leave = true,
+            "cancel" => self.cut = Some((Cut::Cancel, count())),
+            "lease" => self.cut = Some((Cut::Lease, count())),
+            "deadline" => self.cut = Some((Cut::Deadline, count())),
+            "after" => self.after = Some(count()),
             "inplace" => self.inplace = true,
-            "leftovers" => self.leftovers = usize::try_from(number()).expect("fits"),
+            "leftovers" => self.leftovers = count(),
             "secret" => self.secret = Some(value.to_owned()),
             _ => panic!("{word}: no such option"),
         }

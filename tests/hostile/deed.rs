@@ -39,6 +39,7 @@ pub fn act(deed: Deed, context: TaskContext) -> TaskResult<String> {
         "exit" => std::process::exit(3),
         "bomb" => bomb(number(word)),
         "escape" | "escape_and_end" => escape(word, deed.name == "escape"),
+        "brood" => brood(word),
         "read" => said(std::fs::read_to_string(word), |text| format!("read {}", text.len())),
         "write" => said(std::fs::write(word, "mine"), |()| "written".to_owned()),
         "fill" => fill(word),
@@ -120,6 +121,13 @@ fn escape(mark: &str, stay: bool) -> String {
         spin();
     }
     text
+}
+
+/// Waits for processes that wait for others: nobody of them is an orphan before the first is killed.
+fn brood(mark: &str) -> String {
+    let script = format!("sleep {mark} & sleep {mark} & wait");
+    let shell = Command::new("/bin/sh").args(["-c", &script]).stdin(Stdio::null()).status();
+    said(shell, |status| status.to_string())
 }
 
 /// Writes until it is told to stop.

@@ -5,7 +5,11 @@
 
 mod ask;
 mod census;
+mod cut;
 mod deed;
+#[allow(dead_code, reason = "it offers more than this program asks for")]
+#[path = "../it/runtime/proxy.rs"]
+mod proxy;
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -46,13 +50,15 @@ struct Told {
 }
 
 /// What became of everything.
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 struct End {
     tasks: Vec<Told>,
     neighbors: u64,
     lacks: Vec<String>,
     /// Children of this process once the worker is gone, zombies included.
     left: Vec<String>,
+    /// Processes of a run that was cut, alive after it was over and while the worker went on.
+    outlived: usize,
     released: u64,
 }
 
@@ -73,14 +79,16 @@ fn main() {
 }
 
 async fn play(ask: &Ask, isolated: Registration) -> oncue::Result<End> {
-    let client = oncue::connect("sqlite::memory:").await?;
+    let broker = cut::Broker::open()?;
+    let client = &broker.client;
     let (tell, events) = channel();
     let handler = if ask.inplace {
         oncue::blocking(act)
     } else {
         isolated.limits(ask.limits.clone()).recycle(ask.recycle)
     };
-    let worker = client.worker().handle(handler.concurrency(ask.runs)).handle(greet);
+    let worker =
+        client.worker().lease(cut::LEASE).handle(handler.concurrency(ask.runs)).handle(greet);
     let worker =
         worker.shutdown_timeout(Duration::from_millis(ask.patience)).on_event(move |event| {
             if let Event::Started { kind, .. } = event {
@@ -89,12 +97,11 @@ async fn play(ask: &Ask, isolated: Registration) -> oncue::Result<End> {
             drop(tell.send((Instant::now(), event.clone())));
         });
     let worker = worker.start().await?;
-    let mut end =
-        End { tasks: Vec::new(), neighbors: 0, lacks: Vec::new(), left: Vec::new(), released: 0 };
+    let mut end = End::default();
     for number in 0..ask.times {
         let draft = Deed { name: ask.deed.clone(), word: ask.word.clone() };
         let draft = draft.draft().max_retry(0).timeout(Duration::from_millis(ask.timeout));
-        let task = client.enqueue(draft.retention(PATIENCE)).await?;
+        let task = client.enqueue(cut::timed(draft.retention(PATIENCE), ask.cut)).await?;
         let began = until(
             &events,
             &mut end.lacks,
@@ -106,12 +113,16 @@ async fn play(ask: &Ask, isolated: Registration) -> oncue::Result<End> {
         if ask.leave {
             break;
         }
-        let settled = until(
-            &events,
-            &mut end.lacks,
-            |event| matches!(event, Event::Settled { id, .. } if *id == task.id()),
-        );
-        end.tasks.push(tell_of(&client, &task, began.0, settled).await?);
+        let cut = match ask.cut {
+            Some(cut) => broker.cut(&task, cut).await?,
+            None => Vec::new(),
+        };
+        let settled = until(&events, &mut end.lacks, |event| cut::is_over(event, &task));
+        end.outlived += census::alive(&cut);
+        end.tasks.push(tell_of(client, &task, began.0, settled).await?);
+    }
+    if let Some(after) = ask.after {
+        census::descendants(after);
     }
     end.released = worker.shutdown().await?.released;
     drop(worker);
@@ -142,11 +153,14 @@ async fn tell_of(
     began: Instant,
     (at, event): (Instant, Event),
 ) -> oncue::Result<Told> {
-    let Event::Settled { class, decision, .. } = event else { unreachable!("picked") };
+    let ms = at.duration_since(began).as_millis();
+    let Event::Settled { class, decision, .. } = event else {
+        let decision = "LeaseLost".to_owned();
+        return Ok(Told { class: None, message: None, result: None, decision, ms });
+    };
     let view = client.broker().show(task.queue().clone(), task.id()).await?;
     let message = view.and_then(|view| client.failure(&view));
     let done = matches!(decision, oncue::outcome::Decision::Complete(_));
     let result = if done { Some(task.result::<String>().timeout(PATIENCE).await?) } else { None };
-    let ms = at.duration_since(began).as_millis();
     Ok(Told { class, message, result, decision: format!("{decision:?}"), ms })
 }

@@ -122,6 +122,30 @@ fn a_worker_lives_beside_a_web_server() {
     }
 }
 
+#[test]
+fn one_of_a_sort_runs_and_a_burst_is_one_run() {
+    let told = run("unique", &[], &home());
+    for line in [
+        "the second is the first: true",
+        "shop 7 rebuilt because of prices",
+        "shop 8 rebuilt because of a text",
+        "runs: 2",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
+
+#[test]
+fn progress_a_log_and_one_charge() {
+    let told = run("progress", &[], &home());
+    for line in
+        ["1000 of 1000", "receipt 42", "attempt 1: row 500 is locked", "attempt 2: all rows"]
+    {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    assert_eq!(told.matches("charged, under the key").count(), 1, "{told}");
+}
+
 #[cfg(all(feature = "isolate", target_os = "linux"))]
 #[test]
 fn isolated_handlers_cost_their_own_tasks() {

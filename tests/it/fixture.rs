@@ -1,5 +1,6 @@
 //! What every broker test stands on: a broker, a clock it reads, and short words for tasks and claims.
 
+mod road;
 mod spec;
 
 use std::sync::Arc;
@@ -208,6 +209,28 @@ impl Bench {
         let sessions = sessions.iter().map(|session| (*session).clone()).collect();
         let beat = Beat { sessions, lease: LEASE, presence: None };
         run(self.broker.beat(beat)).expect("beat").orders.cancel
+    }
+
+    #[track_caller]
+    pub fn act(&self, id: TaskId, act: Act) -> Acted {
+        run(self.broker.act(self.queue.clone(), id, act)).expect("acted")
+    }
+
+    #[track_caller]
+    pub fn cancel(&self, id: TaskId) -> Cancelled {
+        run(self.broker.cancel(self.queue.clone(), id)).expect("cancelled")
+    }
+
+    #[track_caller]
+    pub fn set(&self, setting: Setting) {
+        run(self.broker.set(self.queue.clone(), setting)).expect("set");
+    }
+
+    /// The task that holds a lock under any of these names.
+    #[track_caller]
+    pub fn holder(&self, names: impl IntoIterator<Item = u8>) -> Option<TaskId> {
+        let names = names.into_iter().map(name).collect();
+        run(self.broker.holder(self.queue.clone(), names)).expect("answered")
     }
 
     #[track_caller]

@@ -50,3 +50,5 @@ mod sequences;
 mod tidy;
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 mod wall_clock;
+#[cfg(all(feature = "sqlite", feature = "webhook"))]
+mod webhooks;

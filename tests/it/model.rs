@@ -4,7 +4,11 @@
 //! broker it is compared with (`dequeue_as`, `reclaim_as`). With the feature `failpoints` it can carry
 //! the same faults as a real broker, so that the suite is tried on it before any other exists.
 
+mod acts;
 mod book;
+mod entries;
+mod locks;
+mod notes;
 mod permit;
 mod session;
 
@@ -78,7 +82,10 @@ impl Model {
         let mut books = self.books();
         let book = books.entry(queue.clone()).or_insert_with(|| Book::new(self.fault));
         book.now = self.clock.now();
-        act(book)
+        book.drop_released();
+        let answer = act(book);
+        book.drop_released();
+        answer
     }
 
     /// A wake-up too many is allowed, one too few is not: so every change wakes everybody.
@@ -147,11 +154,13 @@ impl Broker for Model {
 
 impl Inspect for Model {
     fn queues(&self) -> Reply<Vec<QueueName>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+        let books = self.books();
+        let made = books.iter().filter(|(_, book)| book.made);
+        ready(Ok(made.map(|(queue, _)| queue.clone()).collect())).boxed()
     }
 
-    fn holder(&self, _: QueueName, _: Vec<LockName>) -> Reply<Option<TaskId>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
+        ready(Ok(self.at(&queue, |book| book.holder(&names)))).boxed()
     }
 
     fn stats(&self) -> Reply<Vec<QueueStats>> {
@@ -199,36 +208,40 @@ impl Model {
 }
 
 impl Annotate for Model {
-    fn note(&self, _: Session, _: Vec<Note>) -> Reply<Vec<Settled>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn note(&self, session: Session, notes: Vec<Note>) -> Reply<Vec<Settled>> {
+        self.woken(self.at(&session.queue, |book| book.note(session.id, &notes)))
     }
 
-    fn notes(&self, _: QueueName, _: TaskId) -> Reply<Vec<(Slot, Kept)>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn notes(&self, queue: QueueName, id: TaskId) -> Reply<Vec<(Slot, Kept)>> {
+        ready(Ok(self.at(&queue, |book| book.notes(id)))).boxed()
     }
 }
 
 impl Timetable for Model {
     fn entries(&self) -> Reply<Vec<Entry>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+        let books = self.books();
+        ready(Ok(books.values().flat_map(|book| book.entries.values().cloned()).collect())).boxed()
     }
 
-    fn write_entry(&self, _: QueueName, _: String, _: Vec<u8>, _: u64) -> Reply<bool> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn write_entry(&self, queue: QueueName, name: String, body: Vec<u8>, seen: u64) -> Reply<bool> {
+        self.woken(self.at(&queue, |book| book.write_entry(&queue, &name, &body, seen)))
     }
 
-    fn remove_entry(&self, _: QueueName, _: String) -> Reply<bool> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn remove_entry(&self, queue: QueueName, name: String) -> Reply<bool> {
+        let gone = self.at(&queue, |book| book.entries.remove(&name).is_some());
+        self.woken(Ok(gone))
     }
 }
 
 impl Operate for Model {
-    fn act(&self, _: QueueName, _: TaskId, _: Act) -> Reply<Acted> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn act(&self, queue: QueueName, id: TaskId, act: Act) -> Reply<Acted> {
+        self.woken(Ok(self.at(&queue, |book| book.act(id, act))))
     }
 
-    fn replace(&self, _: Stored, _: Envelope) -> Reply<Acted> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn replace(&self, seen: Stored, envelope: Envelope) -> Reply<Acted> {
+        let queue = &envelope.header().queue;
+        let checked = acts::check_replace(&seen, &envelope);
+        self.woken(checked.and_then(|()| self.at(queue, |book| book.replace(&seen, &envelope))))
     }
 
     fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {
@@ -236,9 +249,12 @@ impl Operate for Model {
     }
 
     fn set(&self, queue: QueueName, setting: Setting) -> Reply<()> {
-        self.at(&queue, |book| match setting {
-            Setting::Paused(paused) => book.paused = paused,
-            Setting::Limit(limit) => book.limit = limit,
+        self.at(&queue, |book| {
+            book.made = true;
+            match setting {
+                Setting::Paused(paused) => book.paused = paused,
+                Setting::Limit(limit) => book.limit = limit,
+            }
         });
         self.woken(Ok(()))
     }

@@ -5,8 +5,9 @@ use rusqlite::{OptionalExtension, params};
 
 use super::fault::Step;
 use super::forget;
+use super::found::READY;
 use super::place::Place;
-use super::task::{self, Going, go, ms, time};
+use super::task::{self, FRONT, Going, go, ms, time};
 use super::txn::{Txn, mutant};
 use crate::broker::{Advanced, Wake};
 use crate::clock::Timestamp;
@@ -24,8 +25,6 @@ pub(super) const NEXT: &str = "SELECT at FROM oncue_task INDEXED BY oncue_task_a
 pub(super) const DUE: &str =
     "SELECT row, at, place, id, marks, since FROM oncue_task INDEXED BY oncue_task_at
     WHERE queue = ?1 AND state = ?2 AND at <= ?3 ORDER BY at, row";
-pub(super) const READY: &str =
-    "UPDATE oncue_task SET state = 1, at = NULL, since = ?2, place = ?3 WHERE row = ?1";
 
 /// Moves what is due. Outside a transaction it answers only if nothing is.
 pub(super) fn advance(tx: &mut Txn<'_>, queue: &QueueName, limit: usize) -> Step<Option<Advanced>> {
@@ -96,10 +95,14 @@ fn make_ready(tx: &mut Txn<'_>, queue: i64, horizon: i64, limit: usize) -> Step<
     // First due, first served.
     all.sort_by_key(|(_, due)| (due.at, due.row));
     all.truncate(limit);
+    let is_front = |due: &Due| due.marks & FRONT != 0;
+    let mut fronts = tx.numbers(all.iter().filter(|(_, due)| is_front(due)).count())?;
     let mut ready = tx.conn.prepare_cached(READY)?;
     for (state, due) in &all {
-        let place = due.place.renewed(tx.next()?);
-        ready.execute([due.row, ms(tx.now()), place.0])?;
+        let order = if is_front(due) { fronts.pop() } else { None };
+        let order = order.map_or_else(|| tx.next(), Ok)?;
+        let place = due.place.due(is_front(due), order);
+        ready.execute([due.row, ms(tx.now()), place.0, due.marks & !FRONT])?;
         tx.tally(queue).moved(Some(*state), Some(State::Pending));
     }
     if !all.is_empty() {

@@ -5,15 +5,17 @@ use std::collections::HashSet;
 use rusqlite::params;
 
 use super::fault::Step;
+use super::lock::{self, Contest};
 use super::place::Place;
-use super::task::{REMEMBER, kind_number, ms};
+use super::task::{REMEMBER, count, due_at, kind_number, ms};
+use super::timetable;
 use super::txn::{Txn, mutant};
 use crate::broker::check;
-use crate::broker::{BATCH_MEMORY, Batch, Enqueued, NewTask, Ticket, Wake};
+use crate::broker::{BATCH_MEMORY, Batch, Enqueued, Lock, NewTask, Ticket, Wake};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::state::State;
-use crate::task::Due;
+use crate::task::TaskId;
 
 /// Old batch ids forgotten for each new one: two, so that they never pile up.
 const FORGOTTEN_PER_BATCH: i64 = 2;
@@ -53,20 +55,53 @@ pub(super) fn enqueue(tx: &mut Txn<'_>, batch: &Batch) -> Step<Option<Vec<Enqueu
     if seen && !mutant!(tx, ForgetBatch) {
         return Ok(Some(vec![Enqueued::Existing; batch.tasks.len()]));
     }
+    let entry = match &batch.tick {
+        None => None,
+        Some(tick) => match timetable::seen(tx, &batch.queue, tick)? {
+            None => return Ok(Some(vec![Enqueued::Late; batch.tasks.len()])),
+            entry => entry,
+        },
+    };
     let queue = tx.queue_or_new(&batch.queue)?;
     let limit: Option<i64> = conn.prepare_cached(LIMIT)?.query_row([queue], |row| row.get(0))?;
     if let Some(limit) = limit
-        && let created = new(tx, queue, batch)?
-        && created > 0
-        && live(tx, queue)? + created > limit
+        && let new = new(tx, queue, batch)?
+        && let live = live(tx, queue)?
+        && new > 0
+        && live + new > limit
     {
-        return Err(
+        let full = || {
             Error::full(format!("queue {} is at its limit of {limit} tasks", batch.queue)).into()
-        );
+        };
+        if batch.tasks.iter().all(|task| task.lock.is_none()) {
+            return Err(full());
+        }
+        // Whether those with locks would be stored is seen by storing them.
+        let stored = tx.attempt(|tx| {
+            let answers = write(tx, batch, queue, entry)?;
+            let is_new = |answer: &&Enqueued| **answer == Enqueued::Created;
+            let new = count(answers.iter().filter(is_new).count());
+            if new > 0 && live + new > limit { Err(full()) } else { Ok(answers) }
+        });
+        return stored.map(Some);
     }
+    write(tx, batch, queue, entry).map(Some)
+}
+
+/// Stores a batch that was not seen before and is within the limit of its queue.
+fn write(tx: &mut Txn<'_>, batch: &Batch, queue: i64, entry: Option<i64>) -> Step<Vec<Enqueued>> {
+    let (conn, now) = (tx.conn, tx.now());
     conn.prepare_cached(FORGET)?.execute([ms(now), FORGOTTEN_PER_BATCH])?;
     conn.prepare_cached(SEE)?.execute(params![batch.id.0, ms(now.plus(BATCH_MEMORY))])?;
-    store(tx, batch, queue).map(Some)
+    let answers = store(tx, batch, queue)?;
+    if let (Some(entry), Some(tick)) = (entry, &batch.tick) {
+        let stored =
+            |answer: &&Enqueued| matches!(answer, Enqueued::Created | Enqueued::Replaced(_));
+        let first = answers.iter().position(|answer| stored(&answer));
+        let first = first.map(|at| batch.tasks[at].envelope.id());
+        timetable::pass(tx, entry, tick, first)?;
+    }
+    Ok(answers)
 }
 
 /// How many tasks of a queue have not ended.
@@ -85,34 +120,56 @@ fn new(tx: &Txn<'_>, queue: i64, batch: &Batch) -> Step<i64> {
             ids.insert(id);
         }
     }
-    Ok(super::task::count(ids.len()))
+    Ok(count(ids.len()))
 }
 
 fn store(tx: &mut Txn<'_>, batch: &Batch, queue: i64) -> Step<Vec<Enqueued>> {
     let (conn, now) = (tx.conn, tx.now());
-    let any_remembered: bool =
+    let mut any_remembered: bool =
         conn.prepare_cached(ANY_REMEMBERED)?.query_row([], |row| row.get(0))?;
     let mut remembered = conn.prepare_cached(REMEMBERED)?;
     let mut task = conn.prepare_cached(TASK)?;
     let mut record = conn.prepare_cached(RECORD)?;
+    let mut fronts = tx.numbers(batch.tasks.iter().filter(|task| task.front).count())?;
     let mut answers = Vec::with_capacity(batch.tasks.len());
     // The number of a task that turns out to exist goes to the next one.
     let mut spare = None;
-    for NewTask { envelope, due, .. } in batch.tasks.iter() {
+    for NewTask { envelope, due, front, lock, .. } in batch.tasks.iter() {
         let (id, header) = (envelope.id(), envelope.header());
+        let front = if *front { fronts.pop() } else { None };
         if any_remembered
             && remembered.query_row(params![queue, id.as_bytes(), ms(now)], |row| row.get(0))?
         {
             answers.push(Enqueued::Existing);
             continue;
         }
+        let (mut due, mut since, mut answer) = (due_at(*due, now), now, Enqueued::Created);
+        let mut marks = if header.remember { REMEMBER } else { 0 };
+        if let Some(lock) = lock {
+            match contend(tx, queue, id, lock, due)? {
+                Contest::Lost(answer) => {
+                    answers.push(answer);
+                    continue;
+                }
+                Contest::Won { due: then, since: first, answer: won } => {
+                    (due, since, answer) = (then, first, won);
+                }
+            }
+            // One that was replaced may be remembered.
+            any_remembered |= answer != Enqueued::Created;
+            marks |= lock::mark(lock);
+        }
         let row = match spare.take() {
             Some(row) => row,
             None => tx.next()?,
         };
         let ticket = Ticket::of(id, header);
-        let at = due_after(*due, now);
+        let at = (due > now).then_some(due);
         let state = if at.is_some() { State::Scheduled } else { State::Pending };
+        let place = match front {
+            Some(order) if at.is_none() => Place::front(ticket.priority, order),
+            _ => Place::last(ticket.priority, row),
+        };
         let created = task.execute(params![
             row,
             queue,
@@ -120,8 +177,8 @@ fn store(tx: &mut Txn<'_>, batch: &Batch, queue: i64) -> Step<Vec<Enqueued>> {
             kind_number(ticket.kind),
             ticket.class,
             state.code(),
-            Place::last(ticket.priority, row).0,
-            if header.remember { REMEMBER } else { 0 },
+            place.0,
+            marks,
             ms(now),
             at.map(ms),
         ])?;
@@ -131,19 +188,21 @@ fn store(tx: &mut Txn<'_>, batch: &Batch, queue: i64) -> Step<Vec<Enqueued>> {
             continue;
         }
         record.execute(params![row, envelope.record()])?;
+        if let Some(lock) = lock {
+            lock::take(tx, (queue, row, id), lock, due, since)?;
+        }
         tx.tally(queue).moved(None, Some(state));
         tx.wake(if at.is_some() { Wake::Due } else { Wake::Ready });
-        answers.push(Enqueued::Created);
+        answers.push(answer);
     }
     Ok(answers)
 }
 
-/// When a task is due, unless it is already.
-fn due_after(due: Due, now: Timestamp) -> Option<Timestamp> {
-    let at = match due {
-        Due::Now => now,
-        Due::At(at) => at.min(crate::clock::TIMESTAMP_MAX),
-        Due::In(delay) => now.plus(delay),
-    };
-    (at > now).then_some(at)
+/// What becomes of a task that wants a lock. One that is known changes nothing for whoever holds it.
+fn contend(tx: &mut Txn<'_>, queue: i64, id: TaskId, lock: &Lock, due: Timestamp) -> Step<Contest> {
+    let mut known = tx.conn.prepare_cached(KNOWN)?;
+    if known.query_row(params![queue, id.as_bytes(), ms(tx.now())], |row| row.get(0))? {
+        return Ok(Contest::Lost(Enqueued::Existing));
+    }
+    lock::contend(tx, queue, id, lock, due)
 }

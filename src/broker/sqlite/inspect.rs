@@ -18,11 +18,24 @@ use crate::task::{TaskId, Trail};
 const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 const QUEUE: &str = "SELECT row FROM oncue_queue WHERE name = ?1";
+const QUEUES: &str = "SELECT name FROM oncue_queue ORDER BY name";
 const STATS: &str =
     "SELECT row, name, completed, failed, n0, n1, n2, n3, n4, n5, n6, n7, paused, most
     FROM oncue_queue ORDER BY name";
 const KEY_READ: &str = "SELECT proof FROM oncue_key WHERE id = ?1";
 const KEY_WRITE: &str = "INSERT INTO oncue_key (id, proof) VALUES (?1, ?2)";
+
+/// The names of all queues.
+pub(super) fn queues(conn: &Connection) -> Step<Vec<QueueName>> {
+    let mut query = conn.prepare_cached(QUEUES)?;
+    let mut rows = query.query([])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        // No call of ours makes or reaches a queue without a proper name.
+        all.extend(QueueName::parse(row.get_ref(0)?.as_str().unwrap_or("")));
+    }
+    Ok(all)
+}
 
 /// Every queue with its counts.
 pub(super) fn stats(conn: &Connection) -> Step<Vec<QueueStats>> {
@@ -64,7 +77,8 @@ fn views(index: &str, which: &str) -> String {
     )
 }
 
-fn queue_row(conn: &Connection, queue: &QueueName) -> Step<Option<i64>> {
+/// The row of a queue.
+pub(super) fn queue_row(conn: &Connection, queue: &QueueName) -> Step<Option<i64>> {
     let mut query = conn.prepare_cached(QUEUE)?;
     Ok(query.query_row([queue.as_str()], |row| row.get(0)).optional()?)
 }

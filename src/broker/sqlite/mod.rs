@@ -4,14 +4,18 @@
 //! a second one for beats, two readers, and a watchman for what other processes do. They
 //! end with the last handle. It needs no runtime. Each verb has a file; `txn` is what they all work in.
 
+mod act;
 mod advance;
 mod dequeue;
 mod enqueue;
 mod fault;
 mod file;
 mod forget;
+mod found;
 mod inspect;
 mod line;
+mod lock;
+mod note;
 mod open;
 mod operate;
 mod options;
@@ -27,6 +31,7 @@ mod settle;
 mod task;
 #[cfg(test)]
 mod tests;
+mod timetable;
 mod txn;
 mod wake;
 mod writer;
@@ -214,7 +219,7 @@ impl Broker for SqliteBroker {
             }
             return ready(Err(error));
         }
-        if batch.tasks.is_empty() {
+        if batch.tasks.is_empty() && batch.tick.is_none() {
             return ready(Ok(Vec::new()));
         }
         self.0.writer.call(Haste::Hard, move |tx| enqueue::enqueue(tx, &batch))
@@ -268,11 +273,15 @@ impl Broker for SqliteBroker {
 
 impl Inspect for SqliteBroker {
     fn queues(&self) -> Reply<Vec<QueueName>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+        self.read(inspect::queues)
     }
 
-    fn holder(&self, _: QueueName, _: Vec<LockName>) -> Reply<Option<TaskId>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
+        if let Err(error) = lock::check(&names) {
+            return ready(Err(error));
+        }
+        let clock = self.0.options.clock.clone();
+        self.read(move |conn| lock::holder(conn, &queue, &names, clock.now()))
     }
 
     fn stats(&self) -> Reply<Vec<QueueStats>> {
@@ -296,36 +305,48 @@ impl Inspect for SqliteBroker {
 }
 
 impl Annotate for SqliteBroker {
-    fn note(&self, _: Session, _: Vec<Note>) -> Reply<Vec<Settled>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn note(&self, session: Session, notes: Vec<Note>) -> Reply<Vec<Settled>> {
+        if let Err(error) = super::note::check(&notes) {
+            return ready(Err(error));
+        }
+        // Whether an effect is done cannot be found out again.
+        let lasts = notes.iter().any(|note| note.slot == Slot::Effects);
+        let haste = if lasts { Haste::Hard } else { Haste::Soft };
+        self.0.writer.call(haste, move |tx| note::note(tx, &session, &notes))
     }
 
-    fn notes(&self, _: QueueName, _: TaskId) -> Reply<Vec<(Slot, Kept)>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn notes(&self, queue: QueueName, id: TaskId) -> Reply<Vec<(Slot, Kept)>> {
+        self.read(move |conn| note::notes(conn, &queue, id))
     }
 }
 
 impl Timetable for SqliteBroker {
     fn entries(&self) -> Reply<Vec<Entry>> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+        self.read(timetable::entries)
     }
 
-    fn write_entry(&self, _: QueueName, _: String, _: Vec<u8>, _: u64) -> Reply<bool> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn write_entry(&self, queue: QueueName, name: String, body: Vec<u8>, seen: u64) -> Reply<bool> {
+        if let Err(error) = super::timetable::check_entry(&name, &body) {
+            return ready(Err(error));
+        }
+        self.0.writer.call(Haste::Hard, move |tx| timetable::write(tx, &queue, &name, &body, seen))
     }
 
-    fn remove_entry(&self, _: QueueName, _: String) -> Reply<bool> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn remove_entry(&self, queue: QueueName, name: String) -> Reply<bool> {
+        self.0.writer.call(Haste::Hard, move |tx| timetable::remove(tx, &queue, &name))
     }
 }
 
 impl Operate for SqliteBroker {
-    fn act(&self, _: QueueName, _: TaskId, _: Act) -> Reply<Acted> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn act(&self, queue: QueueName, id: TaskId, act: Act) -> Reply<Acted> {
+        self.0.writer.call(Haste::Hard, move |tx| act::act(tx, &queue, id, act))
     }
 
-    fn replace(&self, _: Stored, _: Envelope) -> Reply<Acted> {
-        Box::pin(std::future::ready(Err(Error::invalid("not built"))))
+    fn replace(&self, seen: Stored, envelope: Envelope) -> Reply<Acted> {
+        if let Err(error) = check::replacement(&seen, &envelope) {
+            return ready(Err(error));
+        }
+        self.0.writer.call(Haste::Hard, move |tx| act::replace(tx, &seen, &envelope))
     }
 
     fn cancel(&self, queue: QueueName, id: TaskId) -> Reply<Cancelled> {

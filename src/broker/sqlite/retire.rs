@@ -5,16 +5,17 @@ use std::collections::HashSet;
 use rusqlite::params;
 
 use super::fault::Step;
-use super::operate;
+use super::found::Found;
+use super::place::Place;
 use super::session::{self, Known, Status};
 use super::task;
 use super::txn::{Txn, mutant};
 use crate::broker::{SESSION_MEMORY, Session, Wake};
-use crate::state::State;
+use crate::state::{Reason, State};
 use crate::task::TaskId;
 
 pub(super) const HELD: &str =
-    "SELECT row, id, marks FROM oncue_task INDEXED BY oncue_task_held WHERE session = ?1";
+    "SELECT row, id, marks, place FROM oncue_task INDEXED BY oncue_task_held WHERE session = ?1";
 pub(super) const BACK: &str = "UPDATE oncue_task SET state = ?2, session = NULL WHERE row = ?1";
 
 /// Retires a session. One that is not known is remembered: its claim may still be on its way.
@@ -41,22 +42,26 @@ pub(super) fn retire(
 /// Claims go back to where they stood, as if never claimed.
 fn hand_back(tx: &mut Txn<'_>, session: &Known, known: &HashSet<TaskId>) -> Step<usize> {
     let mut held = tx.conn.prepare_cached(HELD)?;
-    let held: Vec<(i64, TaskId, i64)> = held
-        .query_map([session.row], |row| Ok((row.get(0)?, task::id(row, 1)?, row.get(2)?)))?
+    let held: Vec<Found> = held
+        .query_map([session.row], |row| {
+            let (id, marks, place) = (task::id(row, 1)?, row.get(2)?, Place(row.get(3)?));
+            let (row, queue, state) = (row.get(0)?, session.queue, State::Active);
+            Ok(Found { row, queue, id, state, place, marks })
+        })?
         .collect::<Result<_, _>>()?;
     let mut back = tx.conn.prepare_cached(BACK)?;
     let mut count = 0;
-    for (row, id, marks) in held {
-        let keep = known.contains(&id) && !mutant!(tx, RetireKnown);
+    for found in held {
+        let keep = known.contains(&found.id) && !mutant!(tx, RetireKnown);
         if keep || mutant!(tx, RetireNothing) {
             continue;
         }
         count += 1;
-        if marks & task::CANCELLED != 0 {
-            operate::archive(tx, session.queue, row, State::Active)?;
+        if found.marks & task::CANCELLED != 0 {
+            found.archive(tx, Reason::Cancelled)?;
             continue;
         }
-        back.execute(params![row, State::Pending.code()])?;
+        back.execute(params![found.row, State::Pending.code()])?;
         tx.tally(session.queue).moved(Some(State::Active), Some(State::Pending));
     }
     if count > 0 {

@@ -11,7 +11,8 @@ use crate::error::Error;
 const APPLICATION_ID: i32 = 0x6F6E_6375;
 
 /// Every version of the schema, from the first.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("operate.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("operate.sql"), include_str!("locks.sql")];
 
 const VERSION_READ: &str = "SELECT value FROM oncue_meta WHERE name = 'schema'";
 const VERSION_WRITE: &str = "INSERT INTO oncue_meta (name, value) VALUES ('schema', ?1)

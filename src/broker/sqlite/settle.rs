@@ -4,9 +4,10 @@ use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use super::fault::Step;
 use super::line::lane_number;
+use super::lock::{self, Event};
 use super::place::Place;
-use super::session;
-use super::task::{CANCELLED, Going, RESULT, TRAIL, go, ms};
+use super::session::{self, Known};
+use super::task::{CANCELLED, FRONT, Going, RESULT, TRAIL, go, ms};
 use super::txn::{Txn, mutant};
 use crate::broker::check::Entry;
 use crate::broker::{Lane, Order, Session, Settled, Settlement, Wake};
@@ -35,7 +36,7 @@ pub(super) fn settle(
     let mut find = tx.conn.prepare_cached(FIND)?;
     let mut answers = Vec::with_capacity(entries.len());
     for entry in entries {
-        answers.push(match Held::find(tx, &mut find, session.queue, session.row, entry)? {
+        answers.push(match Held::find(tx, &mut find, &session, entry.settlement.ticket.id)? {
             Some(held) => {
                 held.settle(tx, entry)?;
                 Settled::Done
@@ -47,12 +48,12 @@ pub(super) fn settle(
 }
 
 /// A claim the session holds.
-struct Held {
-    row: i64,
+pub(super) struct Held {
+    pub(super) row: i64,
     queue: i64,
     id: TaskId,
     place: Place,
-    marks: i64,
+    pub(super) marks: i64,
     since: i64,
 }
 
@@ -68,21 +69,21 @@ struct Move {
 }
 
 impl Held {
-    fn find(
+    /// The claim of this task if the session holds it, `find` being the query [`FIND`].
+    pub(super) fn find(
         tx: &Txn<'_>,
         find: &mut CachedStatement<'_>,
-        queue: i64,
-        session: i64,
-        entry: &Entry,
+        session: &Known,
+        id: TaskId,
     ) -> Step<Option<Self>> {
-        let id = entry.settlement.ticket.id;
+        let queue = session.queue;
         let found = find.query_row(params![queue, id.as_bytes()], |row| {
             let (state, holder): (i64, Option<i64>) = (row.get(1)?, row.get(2)?);
             let (place, marks, since) = (Place(row.get(3)?), row.get(4)?, row.get(5)?);
             Ok((state, holder, Self { row: row.get(0)?, queue, id, place, marks, since }))
         });
         Ok(found.optional()?.and_then(|(state, holder, held)| {
-            let holds = holder == Some(session) || mutant!(tx, ForgetFence);
+            let holds = holder == Some(session.row) || mutant!(tx, ForgetFence);
             (state == i64::from(State::Active.code()) && holds).then_some(held)
         }))
     }
@@ -113,6 +114,12 @@ impl Held {
         let order = if is_cancelled && goes_on { &instead } else { order };
         if is_cancelled {
             tx.wake(Wake::Settled);
+        }
+        if let Order::Retry { front: true, .. } = order {
+            self.marks |= FRONT;
+        }
+        if order.leads_to().is_some_and(State::is_terminal) {
+            self.marks = lock::release(tx, self.row, self.marks, Event::Ended)?;
         }
         match self.leads_to(tx, order) {
             Some(to) => self.go_on(tx, &to),

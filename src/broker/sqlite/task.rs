@@ -3,15 +3,18 @@
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::fault::Step;
+use super::found::ARCHIVE;
+use super::lock::{self, Event};
+use super::note;
 use super::place::Place;
 use super::txn::{Txn, mutant};
 use crate::broker::{Cause, Claim, KEY_MEMORY, Ticket};
-use crate::clock::Timestamp;
+use crate::clock::{TIMESTAMP_MAX, Timestamp};
 use crate::envelope::Stored;
 use crate::error::{Error, Result};
 use crate::queue::KindHash;
 use crate::state::{Reason, State};
-use crate::task::{TaskId, Trail};
+use crate::task::{Due, TaskId, Trail};
 
 /// Marks: its id is remembered once it is gone.
 pub(super) const REMEMBER: i64 = 1;
@@ -19,8 +22,14 @@ pub(super) const REMEMBER: i64 = 1;
 pub(super) const TRAIL: i64 = 2;
 /// Marks: it has a row in `oncue_result`.
 pub(super) const RESULT: i64 = 4;
-/// Marks: it is cancelled while it runs. The highest: an index finds it by that.
+/// Marks: it is cancelled while it runs. An index finds it by that.
 pub(super) const CANCELLED: i64 = 8;
+/// Marks: once it is due it goes before all that waits in its line.
+pub(super) const FRONT: i64 = 16;
+/// Marks: it has rows in `oncue_note`.
+pub(super) const NOTE: i64 = 32;
+/// Marks: the hold of the lock it has not released, by code; 0: there is none.
+pub(super) const LOCK: i64 = 64 | 128;
 
 // Two reads by row: as a join SQLite would plan it anew for every task.
 pub(super) const TASK: &str =
@@ -28,8 +37,8 @@ pub(super) const TASK: &str =
 pub(super) const RECORD: &str = "SELECT record FROM oncue_record WHERE row = ?1";
 const TRAIL_READ: &str = "SELECT trail FROM oncue_trail WHERE row = ?1";
 pub(super) const HOLD: &str = "UPDATE oncue_task SET state = 2, session = ?2 WHERE row = ?1";
-const ARCHIVE: &str =
-    "UPDATE oncue_task SET state = 5, at = ?2, reason = ?3, session = NULL WHERE row = ?1";
+pub(super) const MARK: &str = "UPDATE oncue_task SET marks = marks | ?2 WHERE row = ?1";
+pub(super) const MARKS: &str = "UPDATE oncue_task SET marks = ?2 WHERE row = ?1";
 pub(super) const DELETE_TASK: &str = "DELETE FROM oncue_task WHERE row = ?1";
 const DELETE_RECORD: &str = "DELETE FROM oncue_record WHERE row = ?1";
 const DELETE_TRAIL: &str = "DELETE FROM oncue_trail WHERE row = ?1";
@@ -80,11 +89,12 @@ pub(super) fn claim(tx: &mut Txn<'_>, row: i64, session: i64, cause: Cause) -> S
     let mut task = tx.conn.prepare_cached(TASK)?;
     let found = task.query_row([row], |found| {
         let is_id = found.get_ref(0)?.as_blob()?.len() == size_of::<TaskId>();
-        Ok(is_id.then_some((ticket(found)?, found.get::<_, i64>(4)?)))
+        Ok((is_id.then(|| ticket(found)).transpose()?, found.get::<_, i64>(4)?))
     })?;
-    let Some((ticket, marks)) = found else {
+    let (Some(ticket), marks) = found else {
+        let marks = lock::release(tx, row, found.1, Event::Ended)?;
         let mut archive = tx.conn.prepare_cached(ARCHIVE)?;
-        archive.execute(params![row, ms(tx.now()), Reason::Unopenable.code()])?;
+        archive.execute(params![row, ms(tx.now()), Reason::Unopenable.code(), marks])?;
         return Ok(None);
     };
     let trail = if marks & TRAIL == 0 { Ok(Trail::default()) } else { trail(tx, row)? };
@@ -92,6 +102,12 @@ pub(super) fn claim(tx: &mut Txn<'_>, row: i64, session: i64, cause: Cause) -> S
     let record: Option<Vec<u8>> = record.query_row([row], |found| found.get(0)).optional()?;
     let stored = Stored::found(ticket.id, record, trail.as_ref().err());
     tx.conn.prepare_cached(HOLD)?.execute([row, session])?;
+    if cause == Cause::Dequeued {
+        let left = lock::release(tx, row, marks, Event::Started)?;
+        if left != marks {
+            tx.conn.prepare_cached(MARKS)?.execute([row, left])?;
+        }
+    }
     Ok(Some(Claim { ticket, cause, stored, trail: trail.unwrap_or_default() }))
 }
 
@@ -114,6 +130,21 @@ fn trail(tx: &Txn<'_>, row: i64) -> Step<Result<Trail>> {
     })
 }
 
+/// Sets marks of a task.
+pub(super) fn mark(tx: &Txn<'_>, row: i64, marks: i64) -> Step<()> {
+    tx.conn.prepare_cached(MARK)?.execute([row, marks])?;
+    Ok(())
+}
+
+/// When a task is due; at once, if it was before.
+pub(super) fn due_at(due: Due, now: Timestamp) -> Timestamp {
+    match due {
+        Due::Now => now,
+        Due::At(at) => at.min(TIMESTAMP_MAX).max(now),
+        Due::In(delay) => now.plus(delay),
+    }
+}
+
 /// A task that is about to go.
 pub(super) struct Going {
     pub(super) row: i64,
@@ -125,9 +156,10 @@ pub(super) struct Going {
     pub(super) ended: Timestamp,
 }
 
-/// Deletes a task and all that hangs on it; its id may be remembered.
+/// Deletes a task and all that hangs on it, but for a lock that only time releases; its id may be remembered.
 pub(super) fn go(tx: &mut Txn<'_>, going: &Going) -> Step<()> {
     let Going { row, queue, marks, .. } = *going;
+    lock::release(tx, row, marks, Event::Ended)?;
     tx.conn.prepare_cached(DELETE_TASK)?.execute([row])?;
     tx.conn.prepare_cached(DELETE_RECORD)?.execute([row])?;
     if marks & TRAIL != 0 {
@@ -135,6 +167,9 @@ pub(super) fn go(tx: &mut Txn<'_>, going: &Going) -> Step<()> {
     }
     if marks & RESULT != 0 {
         tx.conn.prepare_cached(DELETE_RESULT)?.execute([row])?;
+    }
+    if marks & NOTE != 0 {
+        tx.conn.prepare_cached(note::DELETE)?.execute([row])?;
     }
     let until = going.ended.plus(KEY_MEMORY);
     if marks & REMEMBER != 0 && until > tx.now() && !mutant!(tx, ForgetKey) {

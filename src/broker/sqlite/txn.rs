@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::fault::Step;
+use super::fault::{Halt, Step};
 #[cfg(feature = "failpoints")]
 use crate::broker::Mutant;
 use crate::broker::Wake;
@@ -90,13 +90,15 @@ pub(super) struct Txn<'c> {
     tallies: HashMap<i64, Tally>,
     next: Option<i64>,
     wakes: Wakes,
+    /// Changes that were undone by the commands that made them.
+    undone: u64,
 }
 
 impl<'c> Txn<'c> {
     pub(super) fn new(conn: &'c Connection, desk: &'c mut Desk, writing: bool) -> Self {
         let now = desk.clock.now();
         let (tallies, next, wakes) = (HashMap::new(), None, Wakes::default());
-        Self { conn, desk, writing, now, tallies, next, wakes }
+        Self { conn, desk, writing, now, tallies, next, wakes, undone: 0 }
     }
 
     /// A new command begins.
@@ -165,6 +167,32 @@ impl<'c> Txn<'c> {
         let after = next.checked_add(1).filter(|_| next > 0);
         self.next = Some(after.ok_or_else(|| Error::corrupt("the counter of tasks was altered"))?);
         Ok(next)
+    }
+
+    /// As many such numbers, the largest first.
+    pub(super) fn numbers(&mut self, count: usize) -> Step<Vec<i64>> {
+        let mut numbers = (0..count).map(|_| self.next()).collect::<Step<Vec<_>>>()?;
+        numbers.reverse();
+        Ok(numbers)
+    }
+
+    /// Runs this; if it is refused, what it changed is undone.
+    pub(super) fn attempt<T>(&mut self, body: impl FnOnce(&mut Self) -> Step<T>) -> Step<T> {
+        let (before, tallies) = (self.conn.total_changes(), self.tallies.clone());
+        self.conn.execute_batch("SAVEPOINT attempt")?;
+        let done = body(self);
+        if let Err(Halt::Refused(_)) = &done {
+            self.conn.execute_batch("ROLLBACK TO attempt")?;
+            self.undone += self.conn.total_changes() - before;
+            self.tallies = tallies;
+        }
+        self.conn.execute_batch("RELEASE attempt")?;
+        done
+    }
+
+    /// How many rows were changed so far, but for changes that were undone.
+    pub(super) fn changes(&self) -> u64 {
+        self.conn.total_changes() - self.undone
     }
 
     /// Wakes who waits for this, once committed.

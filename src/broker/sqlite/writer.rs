@@ -318,12 +318,12 @@ impl Running {
         let mut tx = Txn::new(conn, desk, true);
         while done.is_empty() || began.elapsed() < GROUP_HOLD {
             let Some(mut command) = group.pop_front() else { break };
-            let before = conn.total_changes();
+            let before = tx.changes();
             let outcome = guarded(&mut *command, &mut tx);
             let refused = match outcome {
                 Ok(_) => Ok(()),
                 // A refusal comes before the first change; if not, it is undone like a failure.
-                Err(Halt::Refused(error)) if conn.total_changes() == before => {
+                Err(Halt::Refused(error)) if tx.changes() == before => {
                     command.fail(Halt::Refused(error).into_error(name));
                     Ok(())
                 }
@@ -375,9 +375,8 @@ impl Running {
         if version != self.version {
             self.version = version;
             if let Some(marks) = &self.writer.marks {
-                marks.bump([true; 3]);
                 let orders = orders(&self.writer.conn)?;
-                marks.bump([false, false, false, orders != self.orders]);
+                marks.bump([true, true, true, orders != self.orders, true]);
                 self.orders = orders;
             }
         }

@@ -7,6 +7,7 @@ use data_encoding::BASE64;
 use oncue::broker::{Operate, TaskView};
 use oncue::codec::Codec;
 use oncue::seal::{Purpose, Seat};
+use oncue::task::Log;
 use oncue::{Client, Error, Result, TaskId};
 use serde::Serialize;
 use serde_json::Value;
@@ -35,7 +36,10 @@ pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<(
         None => target.inspect()?,
     };
     let (queue, view) = find(&*broker, args.queue.as_deref(), id).await?;
-    let revealed = client.map(|client| reveal(&client, &view)).transpose()?;
+    let revealed = match &client {
+        Some(client) => Some(reveal(client, &queue, &view).await?),
+        None => None,
+    };
     output.print(&Shown { queue, clear: Clear::of(&view), limits: Limits::of(&view), revealed })
 }
 
@@ -59,7 +63,8 @@ pub(super) async fn find(
     )))
 }
 
-fn reveal(client: &Client, view: &TaskView) -> Result<Revealed> {
+async fn reveal(client: &Client, queue: &str, view: &TaskView) -> Result<Revealed> {
+    let handle = client.handle(queue, view.stored.id())?;
     let opened = client.sealer().open_task(&view.stored)?;
     let result = match &view.result {
         Some(kept) => {
@@ -75,6 +80,8 @@ fn reveal(client: &Client, view: &TaskView) -> Result<Revealed> {
         headers: opened.headers.into_iter().collect(),
         result,
         error: client.failure(view),
+        progress: handle.progress().await?,
+        log: handle.log().await?,
     })
 }
 
@@ -125,6 +132,10 @@ struct Revealed {
     headers: BTreeMap<String, String>,
     result: Option<Value>,
     error: Option<String>,
+    /// What the latest run told last of how far it is.
+    progress: Option<Value>,
+    /// What the runs said.
+    log: Log,
 }
 
 impl fmt::Display for Shown {
@@ -161,6 +172,13 @@ impl fmt::Display for Shown {
             }
             row("result", revealed.result.as_ref().map(Value::to_string));
             row("error", revealed.error.clone());
+            row("progress", revealed.progress.as_ref().map(Value::to_string));
+            if revealed.log.dropped > 0 {
+                row("log", Some(format!("({} older lines are gone)", revealed.log.dropped)));
+            }
+            for line in &revealed.log.lines {
+                row("log", Some(format!("{} [{}] {}", line.at, line.attempt, line.text)));
+            }
         }
         table.fmt(f)
     }

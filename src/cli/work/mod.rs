@@ -1,14 +1,16 @@
-//! `oncue work`: a worker whose handlers are programs, as a file says. And `oncue config`: what the file says.
+//! `oncue work`: a worker whose handlers are programs and webhooks, as a file says. And `oncue config`: what the file says.
 
 mod amount;
 mod file;
+mod handler;
 mod keys;
+mod program;
+mod webhook;
 
 use std::fmt;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use oncue::handler::program;
 use oncue::worker::Builder;
 use oncue::{Client, Lane, Result};
 use serde::Serialize;
@@ -17,11 +19,15 @@ use super::output::Output;
 use super::target::Target;
 use file::Config;
 
-/// Run programs as handlers, as a file says
+/// Run programs and webhooks as handlers, as a file says
 ///
-/// Each handler is a command: the payload comes on its standard input as JSON, its
-/// standard output is the result. Exit 0: done. 65: archived, no retry can help.
+/// A handler with exec is a command: the payload comes on its standard input as JSON,
+/// its standard output is the result. Exit 0: done. 65: archived, no retry can help.
 /// Any other: failed, and retried. Needs Linux.
+///
+/// A handler with webhook is a URL: the payload is sent by POST, signed as Standard
+/// Webhooks says, the answer is the result. 2xx: done. 408, 425, 429, 5xx, no answer:
+/// failed, and retried. Any other: archived.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
@@ -32,7 +38,7 @@ pub(super) struct Args {
 /// What a configuration file says.
 #[derive(Subcommand)]
 pub(super) enum Settings {
-    /// Read the file, look for the programs and paths it names, and start nothing
+    /// Read the file, look for the programs, paths and secrets it names, and start nothing
     Check(Where),
     /// Print what the file says, with everything it leaves out
     Show(Where),
@@ -83,12 +89,7 @@ fn build(client: &Client, config: &Config) -> Result<Builder> {
     let weights = queues.iter().map(|(queue, weight)| (queue.as_str(), *weight));
     worker = worker.lane(Lane::weighted(weights).concurrency(config.concurrency));
     for (kind, handler) in &config.handler {
-        let mut registration = program(kind, handler.program()?).limits(handler.limits());
-        registration = registration.queue(&handler.queue);
-        if let Some(runs) = handler.concurrency {
-            registration = registration.concurrency(runs);
-        }
-        worker = worker.handle(registration);
+        worker = worker.handle(handler.registration(kind)?);
     }
     Ok(worker)
 }

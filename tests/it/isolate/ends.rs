@@ -94,14 +94,13 @@ fn a_result_over_the_limit_fails_its_task_alone() {
 
 #[test]
 fn a_child_runs_as_many_tasks_as_it_may() {
-    let results = |told: Told| {
-        let tasks = told.0["tasks"].as_array().expect("tasks").clone();
-        tasks.iter().map(|task| task["result"].as_str().expect("a result").to_owned()).collect()
-    };
-    let told: Vec<_> = results(run(&["remember", "recycle=3", "times=5", "runs=1"]));
-    assert_eq!(told, ["1", "2", "3", "1", "2"]);
-    let told: Vec<_> = results(run(&["remember", "times=3", "runs=1"]));
-    assert_eq!(told, ["1", "1", "1"]);
+    let told = run(&["remember", "recycle=3", "times=5", "runs=1"]);
+    assert_eq!(told.results(), ["1", "2", "3", "1", "2"]);
+    // The same under a keeper.
+    let told = run(&["remember", "recycle=3", "times=5", "runs=1", "processes=16"]);
+    assert_eq!(told.results(), ["1", "2", "3", "1", "2"]);
+    let told = run(&["remember", "times=3", "runs=1"]);
+    assert_eq!(told.results(), ["1", "1", "1"]);
     // Each task has the whole of its processor time, and what one used up the next does not lack.
     let told = run(&["loop", "cpu=1000", "recycle=3", "times=2", "runs=1"]);
     assert_eq!((told.class(), told.0["tasks"][1]["class"].as_str()), ("cpu", Some("cpu")));

@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at what nothing tells of.
+const LOOK: Duration = Duration::from_millis(2);
 /// The uid that owns nothing.
 const NOBODY: &str = "65534";
 
@@ -45,6 +47,18 @@ impl Told {
 
     pub fn result(&self) -> &str {
         self.task()["result"].as_str().unwrap_or_else(|| panic!("no result: {}", self.0))
+    }
+
+    /// What was decided of the first task.
+    pub fn decision(&self) -> &str {
+        self.task()["decision"].as_str().unwrap_or_else(|| panic!("no decision: {}", self.0))
+    }
+
+    /// The results of all.
+    #[track_caller]
+    pub fn results(&self) -> Vec<&str> {
+        let tasks = self.0["tasks"].as_array().expect("tasks").iter();
+        tasks.map(|task| task["result"].as_str().expect("a result")).collect()
     }
 
     /// From start to settlement of the first task.
@@ -93,6 +107,7 @@ fn finish(program: Command, words: &[&str]) -> Told {
     assert_eq!(told.0["neighbors"], neighbors, "{told:?}");
     let allowed = words.iter().find_map(|word| word.strip_prefix("leftovers="));
     let allowed: usize = allowed.map_or(0, |allowed| allowed.parse().expect("a number"));
+    assert_eq!(told.0["outlived"], 0, "{told:?}");
     assert!(told.0["left"].as_array().expect("a list").len() <= allowed, "{told:?}");
     told
 }
@@ -144,13 +159,13 @@ pub fn marked(word: &str) -> Vec<Pid> {
     marked.filter_map(Pid::from_raw).collect()
 }
 
-/// Waits until there are as many as expected.
+/// Asks until it is so; not without a pause, for what is waited for needs a core too.
 #[track_caller]
 pub fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is() {
         assert!(Instant::now() < deadline, "waiting for {what}");
-        std::thread::yield_now();
+        std::thread::sleep(LOOK);
     }
 }
 

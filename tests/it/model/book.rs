@@ -1,6 +1,6 @@
 //! The books of one queue: every task, where it is, and what is remembered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use oncue::broker::*;
 use oncue::clock::Timestamp;
@@ -10,9 +10,11 @@ use oncue::state::{Reason, State};
 use oncue::task::{Due, TaskId, Trail};
 use oncue::{Error, Result};
 
+use super::locks::Held;
 use super::session::{Desk, Standing};
 use super::{Fault, faulty, state_of};
 
+#[derive(Clone)]
 pub struct Book {
     pub now: Timestamp,
     pub fault: Option<Fault>,
@@ -21,25 +23,43 @@ pub struct Book {
     batches: BTreeMap<[u8; 16], Timestamp>,
     /// By id: when its run ended, and when it was gone.
     remembered: BTreeMap<TaskId, (Timestamp, Timestamp)>,
-    tail: u64,
+    pub locks: BTreeMap<LockName, Held>,
+    pub entries: BTreeMap<String, Entry>,
+    /// The last version any entry had.
+    pub version: u64,
+    /// The place of the last in the line, and of the first.
+    tail: i64,
+    head: i64,
     completed: u64,
     failed: u64,
     pub tick: Option<Timestamp>,
     pub guarded: Timestamp,
     pub paused: bool,
     pub limit: Option<u64>,
+    /// Whether something was ever stored in it or said of it.
+    pub made: bool,
 }
 
+#[derive(Clone)]
 pub struct Row {
-    record: Vec<u8>,
+    pub record: Vec<u8>,
     pub ticket: Ticket,
     remember: bool,
     trail: Trail,
+    pub notes: BTreeMap<Slot, Kept>,
     pub lane: Lane,
-    /// Its place in the line; tasks that were due at the same moment share one.
-    pub line: u64,
-    /// Whether it was put back to its old place.
+    /// Its place in the line as far as the contract says; tasks that were due at the same moment share one.
+    pub line: i64,
+    /// The place this model gives it.
+    pub seat: i64,
+    /// Whether it may as well stand before those that its place is behind of.
     pub released: bool,
+    /// Whether it failed, and goes before the others when it is pending again.
+    front: bool,
+    /// Whether it was ever claimed to be run.
+    pub started: bool,
+    /// The names of the lock it wanted.
+    pub names: Vec<LockName>,
     /// When it became pending: the earliest and the latest moment one can call so.
     pub since: (Timestamp, Timestamp),
     pub completed: Option<Timestamp>,
@@ -48,6 +68,7 @@ pub struct Row {
     pub doomed: bool,
 }
 
+#[derive(Clone)]
 pub enum Place {
     Scheduled(Timestamp),
     Pending,
@@ -66,13 +87,18 @@ impl Book {
             desks: BTreeMap::new(),
             batches: BTreeMap::new(),
             remembered: BTreeMap::new(),
+            locks: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            version: 0,
             tail: 0,
+            head: 0,
             completed: 0,
             failed: 0,
             tick: None,
             guarded: Timestamp(0),
             paused: false,
             limit: None,
+            made: false,
         }
     }
 
@@ -83,23 +109,52 @@ impl Book {
         let bytes: usize = batch.tasks.iter().map(|task| task.envelope.record_len()).sum();
         if batch.tasks.len() > BATCH_TASKS_MAX || bytes > BATCH_BYTES_MAX {
             if faulty!(self, HalfBatch) {
-                self.store(&batch.tasks[0]);
+                self.store_all(&batch.tasks[..1]);
             }
             return Err(Error::too_large("the batch is over its limit"));
+        }
+        let names = |task: &NewTask| task.lock.as_ref().map_or(1, |lock| lock.names.len());
+        if batch.tasks.iter().any(|task| !(1..=LOCK_NAMES_MAX).contains(&names(task))) {
+            return Err(Error::invalid("a lock of no name, or too many"));
+        }
+        if let Some(tick) = &batch.tick {
+            super::entries::check_name(&tick.entry)?;
+            if tick.at <= tick.last {
+                return Err(Error::invalid("a tick that is not after the last one"));
+            }
         }
         let seen = self.batches.get(&batch.id.0).is_some_and(|at| self.now < at.plus(BATCH_MEMORY));
         if seen && !faulty!(self, ForgetBatch) {
             return Ok(vec![Enqueued::Existing; batch.tasks.len()]);
         }
-        let ids: BTreeSet<_> = batch.tasks.iter().map(|task| task.envelope.id()).collect();
-        let created = ids.into_iter().filter(|id| !self.is_known(*id)).count();
-        let ended = |row: &&Row| !state_of(&row.place).is_terminal();
-        let live = self.tasks.values().filter(ended).count();
+        if batch.tick.as_ref().is_some_and(|tick| !self.is_next(tick)) {
+            return Ok(vec![Enqueued::Late; batch.tasks.len()]);
+        }
+        let before = self.clone();
+        let waiting = |row: &&Row| !state_of(&row.place).is_terminal();
+        let live = self.tasks.values().filter(waiting).count();
+        let answers = self.store_all(&batch.tasks);
+        let created = answers.iter().filter(|answer| **answer == Enqueued::Created).count();
         if created > 0 && self.limit.is_some_and(|limit| (live + created) as u64 > limit) {
+            *self = before;
             return Err(Error::full(format!("at its limit of {:?}", self.limit)));
         }
         self.batches.insert(batch.id.0, self.now);
-        Ok(batch.tasks.iter().map(|task| self.store(task)).collect())
+        self.made |= !batch.tasks.is_empty();
+        if let Some(tick) = &batch.tick {
+            let stored =
+                |answer: &Enqueued| matches!(answer, Enqueued::Created | Enqueued::Replaced(_));
+            let first = answers.iter().position(stored);
+            self.pass(tick, first.map(|at| batch.tasks[at].envelope.id()));
+        }
+        Ok(answers)
+    }
+
+    /// Those that go to the front keep their order there.
+    fn store_all(&mut self, tasks: &[NewTask]) -> Vec<Enqueued> {
+        let first = self.head - tasks.len() as i64;
+        self.head = first;
+        tasks.iter().zip(first..).map(|(task, front)| self.store(task, front)).collect()
     }
 
     fn is_known(&self, id: TaskId) -> bool {
@@ -108,47 +163,67 @@ impl Book {
         self.tasks.contains_key(&id) || remembered && !faulty!(self, ForgetKey)
     }
 
-    fn store(&mut self, task: &NewTask) -> Enqueued {
+    pub fn time_of(&self, due: Due) -> Timestamp {
+        match due {
+            Due::Now => self.now,
+            Due::At(at) => at,
+            Due::In(delay) => self.now.plus(delay),
+        }
+    }
+
+    fn store(&mut self, task: &NewTask, front: i64) -> Enqueued {
         let (id, header) = (task.envelope.id(), task.envelope.header());
         if self.is_known(id) {
             return Enqueued::Existing;
         }
-        let due = match task.due {
-            Due::Now => self.now,
-            Due::At(at) => at,
-            Due::In(delay) => self.now.plus(delay),
+        let due = self.time_of(task.due);
+        let (due, answer) = match &task.lock {
+            None => (due, Enqueued::Created),
+            Some(lock) => match self.contend(id, lock, due) {
+                Ok(taken) => taken,
+                Err(answer) => return answer,
+            },
         };
         let place = if due > self.now { Place::Scheduled(due) } else { Place::Pending };
         self.tail += 1;
+        let line = if task.front { front } else { self.tail };
         let row = Row {
             record: task.envelope.record(),
             ticket: Ticket::of(id, header),
             remember: header.remember,
             trail: Trail::default(),
+            notes: BTreeMap::new(),
             lane: Lane::Shared,
-            line: self.tail,
+            line,
+            seat: line,
             released: false,
+            front: false,
+            started: false,
+            names: task.lock.iter().flat_map(|lock| lock.names.clone()).collect(),
             since: (self.now, self.now),
             completed: None,
             place,
             doomed: false,
         };
         self.tasks.insert(id, row);
-        Enqueued::Created
+        answer
     }
 
     pub fn hand_out(&mut self, id: TaskId, session: SessionId, cause: Cause) -> Result<Claim> {
         let row = self.tasks.get_mut(&id).ok_or_else(|| Error::not_found("no such task"))?;
         row.place = Place::Active(session);
+        row.started |= cause == Cause::Dequeued;
+        row.front = false;
         let stored = Stored::parse(id, row.record.clone())?;
         Ok(Claim { ticket: row.ticket, cause, stored, trail: row.trail.clone() })
     }
 
     pub fn release(&mut self, id: TaskId) {
         let now = self.now;
+        self.head -= 1;
         if let Some(row) = self.tasks.get_mut(&id) {
             row.place = Place::Pending;
-            row.released = true;
+            (row.released, row.seat) = (true, self.head);
             row.since.1 = now;
         }
         if self.tasks.get(&id).is_some_and(|row| row.doomed) {
@@ -176,7 +251,7 @@ impl Book {
         if let Some(trail) = settlement.trail.as_ref().filter(|_| !faulty!(self, LoseTrail)) {
             row.trail = trail.clone();
         }
-        let doomed = row.doomed;
+        let (doomed, names) = (row.doomed, row.names.clone());
         match &settlement.order {
             Order::Complete { keep, result } => {
                 let sealed = |(attempt, sealed): &(u32, oncue::seal::Sealed)| Kept {
@@ -188,11 +263,15 @@ impl Book {
                 row.completed = Some(now);
                 self.completed += 1;
             }
-            Order::Retry { after, .. } => {
+            Order::Retry { after, front } => {
                 row.place = Place::Retry(now.plus(*after));
+                row.front = *front;
                 self.failed += 1;
             }
-            Order::Snooze { after } => row.place = Place::Scheduled(now.plus(*after)),
+            Order::Snooze { after } => {
+                row.place = Place::Scheduled(now.plus(*after));
+                row.front = false;
+            }
             Order::Release { lane } => {
                 row.lane = *lane;
                 self.release(id);
@@ -203,6 +282,10 @@ impl Book {
                 self.failed += u64::from(failed);
             }
             Order::Drop => {}
+        }
+        let ended = settlement.order.leads_to().is_none_or(State::is_terminal);
+        if ended && faulty!(self, StealLock) {
+            self.locks.retain(|name, _| !names.contains(name));
         }
         if settlement.order.leads_to().is_none() {
             self.forget(id);
@@ -237,8 +320,19 @@ impl Book {
         }
     }
 
+    /// Pending from now on, behind the others. Whether one that failed and was to go before them still does, is open.
+    pub fn line_up(&mut self, id: TaskId, due: Timestamp) {
+        let now = self.now;
+        self.tail += 1;
+        if let Some(row) = self.tasks.get_mut(&id) {
+            row.since = (due.min(now), now);
+            (row.place, row.released, row.doomed) = (Place::Pending, row.front, false);
+            (row.line, row.seat) = (self.tail, self.tail);
+        }
+    }
+
     /// A task is gone; only the id of one with a key of its own is remembered.
-    fn forget(&mut self, id: TaskId) {
+    pub fn forget(&mut self, id: TaskId) {
         let Some(row) = self.tasks.remove(&id).filter(|row| row.remember) else { return };
         self.remembered.insert(id, (row.completed.unwrap_or(self.now), self.now));
     }
@@ -267,11 +361,15 @@ impl Book {
         let moved = ready.len().min(limit);
         let mut last = None;
         for (at, id) in &ready[..moved] {
-            self.tail += u64::from(last.replace(at) != Some(at));
-            let line = self.tail;
+            self.tail += i64::from(last.replace(at) != Some(at));
+            self.head -= 1;
             if let Some(row) = self.tasks.get_mut(id) {
+                // The order among those that go to the front is open.
+                let front = row.front && matches!(row.place, Place::Retry(_));
+                let line = if front { self.head } else { self.tail };
                 row.since = (*at, now);
-                (row.place, row.released, row.line) = (Place::Pending, false, line);
+                (row.place, row.released) = (Place::Pending, row.front);
+                (row.line, row.seat) = (line, line);
             }
         }
         // Whatever comes after the last of them must not share its place.
@@ -312,7 +410,7 @@ impl Book {
         let age = |row: &Row| match &row.place {
             Place::Scheduled(at) | Place::Retry(at) | Place::Archived(_, at) => at.0,
             Place::Completed { until, .. } => until.0,
-            Place::Pending | Place::Active(_) => row.line,
+            Place::Pending | Place::Active(_) => row.line.abs_diff(i64::MIN),
         };
         let rows = self.tasks.iter().filter(|(_, row)| state_of(&row.place) == state);
         let mut keys: Vec<_> = rows.map(|(id, row)| (age(row), *id)).collect();

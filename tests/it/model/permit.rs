@@ -46,8 +46,8 @@ impl Book {
             self.tasks.iter().filter(|(_, row)| self.is_eligible(row, ask)).collect();
         let newest_first = faulty!(self, LastInFirstOut);
         line.sort_by_key(|(_, row)| {
-            let line = if newest_first { u64::MAX - row.line } else { row.line };
-            (u8::MAX - row.ticket.priority, !row.released, line)
+            let seat = if newest_first { -row.seat } else { row.seat };
+            (u8::MAX - row.ticket.priority, seat)
         });
         let mut room: BTreeMap<KindHash, usize> = ask.accept.iter().copied().collect();
         line.retain(|(_, row)| {

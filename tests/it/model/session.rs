@@ -10,6 +10,7 @@ use super::book::{Book, Place};
 use super::faulty;
 
 /// One session as the books know it.
+#[derive(Clone)]
 pub struct Desk {
     pub lease: Timestamp,
     pub retired: Option<Timestamp>,
@@ -106,6 +107,8 @@ impl Book {
         if faulty!(self, RetireNothing) {
             back.clear();
         }
+        // The last in line first: so they stand as they stood.
+        back.sort_by_key(|id| std::cmp::Reverse(self.tasks[id].line));
         back.iter().for_each(|task| self.release(*task));
         back.len()
     }

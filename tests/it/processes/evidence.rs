@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use oncue::Client;
-use oncue::broker::{PAGE_ROWS_MAX, Page};
+use oncue::broker::{PAGE_ROWS_MAX, Page, TaskView};
 use oncue::outcome::CRASHES_MAX;
 use oncue::queue::QueueName;
 use oncue::state::{Reason, State};
@@ -80,8 +80,28 @@ impl Evidence {
         self.runs.values().flat_map(|runs| runs.windows(2)).map(|pair| (&pair[0], &pair[1]))
     }
 
-    /// Fails unless nothing was lost and nothing ran twice without a reason.
-    pub fn check(&self, client: &Client, tasks: u64) {
+    /// The id of a task that ran.
+    pub fn id(&self, task: u64) -> String {
+        self.runs[&task][0].id.clone()
+    }
+
+    /// How often a task ran.
+    pub fn runs(&self, task: u64) -> usize {
+        self.runs.get(&task).map_or(0, Vec::len)
+    }
+
+    /// A task that ran, as the broker has it.
+    pub fn show(&self, client: &Client, task: u64) -> TaskView {
+        show(client, &self.id(task))
+    }
+
+    /// How many runs did not end.
+    pub fn cut_short(&self) -> usize {
+        self.runs.values().flatten().filter(|run| run.end.is_none()).count()
+    }
+
+    /// Fails unless nothing was lost and nothing ran twice without a reason; answers which were archived as poison.
+    pub fn check(&self, client: &Client, tasks: u64) -> HashSet<String> {
         assert_eq!(self.acked.len() as u64, tasks, "all were acknowledged");
         let poisoned = poisoned(client);
         let ran = |task: &u64| {
@@ -105,22 +125,24 @@ impl Evidence {
             );
         }
         for runs in self.runs.values().filter(|runs| runs.len() > 1) {
-            let crashes = crashes(client, &runs[0].id);
-            assert!(crashes + 1 >= runs.len(), "{crashes} lost leases, {} runs", runs.len());
+            let crashes = show(client, &runs[0].id).trail.crashes.len();
+            // A trail keeps the last few.
+            let known = runs.len().min(CRASHES_MAX + 1);
+            assert!(crashes + 1 >= known, "{crashes} lost leases, {} runs", runs.len());
         }
         let completed = tasks - poisoned.len() as u64;
         assert_eq!(count(client, "default", State::Completed), completed);
         let stats = oncue::block_on(client.broker().stats()).expect("stats");
         assert_eq!(stats[0].total(), tasks, "each key is one task");
         assert_eq!(stats[0].completed, completed, "each completion is recorded once");
+        poisoned
     }
 }
 
-/// How many leases over this task were lost, as the broker has it.
-fn crashes(client: &Client, id: &str) -> usize {
+/// A task as the broker has it.
+fn show(client: &Client, id: &str) -> TaskView {
     let (queue, id) = (QueueName::parse("default").expect("a name"), id.parse().expect("an id"));
-    let view = oncue::block_on(client.broker().show(queue, id)).expect("shown");
-    view.expect("kept").trail.crashes.len()
+    oncue::block_on(client.broker().show(queue, id)).expect("shown").expect("kept")
 }
 
 /// The tasks that took too many workers down with them, which is the only reason to be archived here.
@@ -128,7 +150,7 @@ fn poisoned(client: &Client) -> HashSet<String> {
     let queue = QueueName::parse("default").expect("a name");
     let page = Page { queue, state: State::Archived, cursor: None, rows: PAGE_ROWS_MAX };
     let listing = oncue::block_on(client.broker().list(page)).expect("listed");
-    let check = |task: oncue::broker::TaskView| {
+    let check = |task: TaskView| {
         assert_eq!(task.reason, Some(Reason::Poisoned));
         assert!(task.trail.crashes.len() >= CRASHES_MAX);
         task.stored.id().to_string()
@@ -138,7 +160,6 @@ fn poisoned(client: &Client) -> HashSet<String> {
 
 impl fmt::Debug for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cut = self.runs.values().flatten().filter(|run| run.end.is_none());
         let live = self.pairs().filter(|(run, next)| run.end.is_some_and(|end| end > next.start));
         let again = self.runs.values().filter(|runs| runs.len() > 1);
         let ended = |runs: &&Vec<Run>| runs.iter().filter(|run| run.end.is_some()).count() > 1;
@@ -146,7 +167,7 @@ impl fmt::Debug for Evidence {
             .field("acknowledged", &self.acked.len())
             .field("runs", &self.runs.values().map(Vec::len).sum::<usize>())
             .field("tasks_that_ran_again", &again.count())
-            .field("runs_cut_short", &cut.count())
+            .field("runs_cut_short", &self.cut_short())
             .field("live_overlaps", &live.count())
             .field("tasks_that_ended_twice", &self.runs.values().filter(ended).count())
             .field("leases_lost", &self.lost.len())

@@ -12,8 +12,11 @@ mod crowd;
 mod evidence;
 #[cfg(feature = "redis")]
 mod files;
+mod fleet;
+mod kills;
 mod ledger;
 mod pickup;
+mod pill;
 mod player;
 mod role;
 mod signals;

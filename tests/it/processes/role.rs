@@ -31,6 +31,10 @@ pub const LEASE: Duration = Duration::from_secs(1);
 const FILES: u64 = 64;
 /// How long a run of the crowd takes.
 const WORK: Duration = Duration::from_millis(5);
+/// The number that takes down whoever runs it.
+pub const PILL: u64 = 250;
+/// Runs at once in a worker that meets it.
+const NEIGHBOURS: usize = 64;
 /// Numbers from here on take longer than two leases.
 pub const SLOW: u64 = 1_000_000;
 /// How long after it was enqueued a number of the later role is due.
@@ -53,6 +57,7 @@ pub fn play() {
         "gated" => work_at_a_gate(&client),
         "echo" => echo(&client),
         "crammed" => work_without_files(&client),
+        "pills" => work_among_pills(&client, Ledger::open(word(LEDGER).as_ref())),
         "panics" => panic_over_numbers(&client),
         _ => panic!("no role {role:?}"),
     }
@@ -130,6 +135,24 @@ fn work(client: &Client, ledger: Ledger) {
                 told.line(&format!("lost {id}"));
             }
         });
+    run_to_the_end(worker);
+}
+
+/// Runs numbers until SIGTERM, or until it meets the pill; writes down when each run starts and ends.
+fn work_among_pills(client: &Client, ledger: Ledger) {
+    async fn run(task: Number, context: TaskContext, ledger: Data<Arc<Ledger>>) -> TaskResult {
+        ledger.line(&format!("start {} {} {}", task.0, now(), context.id()));
+        if task.0 == PILL {
+            std::process::abort();
+        }
+        tokio::time::sleep(WORK).await;
+        ledger.line(&format!("end {} {}", task.0, now()));
+        Ok(())
+    }
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).expect("no core dumps");
+    let lane = oncue::Lane::strict(["default"]).concurrency(NEIGHBOURS);
+    let worker = client.worker().handle(run).data(Arc::new(ledger)).lane(lane).lease(LEASE);
     run_to_the_end(worker);
 }
 

@@ -27,9 +27,15 @@ pub fn client() -> Client {
 /// A client of the Redis at this URL under a fresh key.
 #[cfg(feature = "redis")]
 pub fn client_on(url: &str) -> Client {
+    client_of(broker_on(url))
+}
+
+/// The Redis at this URL.
+#[cfg(feature = "redis")]
+pub fn broker_on(url: &str) -> Arc<dyn Operate> {
     use oncue::broker::redis::{Options, RedisBroker};
     let options = Options::parse(url).expect("a URL");
-    client_of(Arc::new(RedisBroker::open(options).expect("a broker")))
+    Arc::new(RedisBroker::open(options).expect("a broker"))
 }
 
 /// A broker in memory that has seen no key yet.

@@ -1,6 +1,7 @@
 //! The runtime on the embedded broker: real actors, real time, and events to wait for.
 
 mod alone;
+mod asked;
 mod claims;
 pub mod company;
 mod deaths;
@@ -8,6 +9,7 @@ mod faults;
 mod handlers;
 mod idle;
 mod lifecycle;
+mod notes;
 mod operators;
 mod outcomes;
 #[cfg(feature = "failpoints")]

@@ -1,6 +1,6 @@
 //! Any actor may die: planned panics in each of them under load, and nothing is lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use oncue::queue::QueueName;
 use oncue::restart::{Backoff, OnExceeded, Policy, Strategy};
 use oncue::state::State;
 use oncue::worker::{FailPoints, Health, Reason};
-use oncue::{Data, Lane, TaskResult, function};
+use oncue::{Client, Data, Lane, TaskResult, function};
 
 use super::company::*;
 
@@ -36,44 +36,50 @@ fn patient(policy: Policy) -> Policy {
     policy.intensity(3 * DEATHS, Duration::from_secs(600)).backoff(backoff)
 }
 
-/// Ten panics of one actor, which its budget bears, while tasks run in few slots.
-fn survive(place: &'static str, with: &[&str]) {
+/// So many panics of these actors, which their budget bears, while tasks run in few slots; the others are restarted
+/// with them.
+fn survive(client: Client, deaths: &[(&'static str, usize)], with: &[&str]) {
     let (planned, runs) = (Arc::new(FailPoints::default()), Arc::new(AtomicUsize::new(0)));
     let (points, data) = (planned.clone(), runs.clone());
-    let company = Company::start(client(), |worker| {
+    let company = Company::start(client, |worker| {
         let handler = function(run).policy(patient(Policy::DEFAULT));
         let worker = worker.handle(handler).policy(patient(Policy::ROOT)).data(data);
         worker.failpoints(points).lane(Lane::strict(["default"]).concurrency(4))
     });
-    planned.panic(place, DEATHS);
+    deaths.iter().for_each(|(place, times)| planned.panic(place, *times));
     let enqueue = |base: u64| {
         let tasks = (base..base + TASKS).map(Number);
         oncue::block_on(company.client.enqueue_all(tasks)).expect("enqueued");
     };
     enqueue(0);
-    let (mut deaths, mut completed) = (0, 0);
+    let (mut died, mut completed) = (BTreeMap::new(), 0);
     let mut others = BTreeSet::new();
-    let mut count_event = |event: &Event| {
+    let expected: BTreeMap<_, _> =
+        deaths.iter().map(|(who, times)| ((*who).to_owned(), *times)).collect();
+    let mut seen_all = |event: &Event, tasks: u64| {
         match event {
-            Event::Restarted { who, why } if why.starts_with("planned") => {
-                assert!(who.starts_with(place), "{who} died: {why}");
-                deaths += 1;
-            }
             Event::Restarted { who, why } => {
-                assert_eq!(why, &format!("restarted with the {place}"));
-                others.insert(who.split(' ').next().unwrap_or_default().to_owned());
+                let who = who.split(' ').next().unwrap_or_default().to_owned();
+                if why == &format!("planned panic of the {who}") {
+                    *died.entry(who).or_insert(0) += 1;
+                } else {
+                    let with =
+                        |dead: &String| why.starts_with(&format!("restarted with the {dead}"));
+                    assert!(expected.keys().any(with), "{who}: {why}");
+                    others.insert(who);
+                }
             }
             Event::Settled { decision: Decision::Complete(_), .. } => completed += 1,
             Event::LeaseLost { id } => panic!("{id} lost its lease"),
             _ => {}
         }
-        (deaths, completed)
+        (died == expected && completed == tasks).then_some(())
     };
-    company.until(|event| (count_event(event) == (DEATHS, TASKS)).then_some(()));
+    company.until(|event| seen_all(event, TASKS));
     // With a slot leaked a death there would be none left.
     enqueue(TASKS);
-    company.until(|event| (count_event(event) == (DEATHS, 2 * TASKS)).then_some(()));
-    assert_eq!(planned.left(place), 0);
+    company.until(|event| seen_all(event, 2 * TASKS));
+    assert!(deaths.iter().all(|(place, _)| planned.left(place) == 0));
     assert_eq!(others, with.iter().map(|who| (*who).to_owned()).collect());
     assert_eq!(company.worker.health(), Health::Ok);
     let (client, report) = company.end();
@@ -90,50 +96,53 @@ fn survive(place: &'static str, with: &[&str]) {
     assert!(listed.iter().all(|task| task.trail.is_empty()), "nobody is charged");
 }
 
-#[test]
-fn the_fetcher_may_die() {
-    survive("fetcher", &[]);
-}
+/// The same on each broker.
+macro_rules! on {
+    ($broker:ident, $open:expr) => {
+        mod $broker {
+            use super::*;
 
-#[test]
-fn the_scheduler_may_die() {
-    survive("scheduler", &["fetcher"]);
-}
+            #[test]
+            fn the_fetcher_may_die() {
+                let (client, _guard) = $open;
+                survive(client, &[("fetcher", DEATHS)], &[]);
+            }
 
-#[test]
-fn the_heartbeater_may_die() {
-    survive("heartbeater", &["processor", "scheduler", "fetcher"]);
-}
+            #[test]
+            fn the_scheduler_may_die() {
+                let (client, _guard) = $open;
+                survive(client, &[("scheduler", DEATHS)], &["fetcher"]);
+            }
 
-#[test]
-fn a_processor_may_die() {
-    survive("processor", &[]);
-}
+            #[test]
+            fn the_heartbeater_may_die() {
+                let (client, _guard) = $open;
+                let with = ["processor", "scheduler", "fetcher"];
+                survive(client, &[("heartbeater", DEATHS)], &with);
+            }
 
-#[test]
-fn the_supervisor_may_die() {
-    let points = Arc::new(FailPoints::default());
-    let (planned, runs) = (points.clone(), Arc::new(AtomicUsize::new(0)));
-    let data = runs.clone();
-    let company = Company::start(client(), |worker| {
-        worker.handle(run).policy(patient(Policy::ROOT)).data(data).failpoints(points)
-    });
-    planned.panic("supervisor", DEATHS);
-    planned.panic("fetcher", 2);
-    // Each death kills the Supervisor that hears of it; what it was told of is told again.
-    let (mut supervisors, mut fetchers) = (0, 0);
-    company.until(|event| {
-        match event {
-            Event::Restarted { who, .. } if who == "supervisor" => supervisors += 1,
-            Event::Restarted { who, .. } if who == "fetcher" => fetchers += 1,
-            _ => {}
+            #[test]
+            fn a_processor_may_die() {
+                let (client, _guard) = $open;
+                survive(client, &[("processor", DEATHS)], &[]);
+            }
+
+            /// It dies of hearing that another did, and is told of it again; meanwhile the others work.
+            #[test]
+            fn the_supervisor_may_die() {
+                let (client, _guard) = $open;
+                survive(client, &[("supervisor", DEATHS), ("processor", 2)], &[]);
+            }
         }
-        ((supervisors, fetchers) == (DEATHS, 2)).then_some(())
-    });
-    let task = company.put(Number(1));
-    company.settled(&task);
-    assert_eq!((planned.left("supervisor"), runs.load(Ordering::SeqCst)), (0, 1));
+    };
 }
+
+on!(sqlite, (client(), ()));
+#[cfg(feature = "redis")]
+on!(redis, {
+    let server = crate::redis_servers::server::Server::start();
+    (client_on(&server.url()), server)
+});
 
 #[test]
 fn a_strategy_says_who_is_restarted_with_whom() {

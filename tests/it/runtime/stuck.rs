@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
+use oncue::broker::Operate;
 use oncue::event::Event;
 use oncue::outcome::Decision;
 use oncue::state::{Reason as Archived, State};
@@ -45,10 +46,25 @@ fn one_thread(client: oncue::Client, gate: Receiver<()>, build: fn(Builder) -> B
     })
 }
 
-/// Waits for a thread to be replaced; what counts as crashed, what goes back, and how many linger.
+/// Waits for a thread to be found stuck, those on it to be restarted, and it to be replaced; what counts as crashed, what
+/// goes back, and how many linger.
+#[track_caller]
 fn replaced(company: &Company) -> (usize, usize, usize) {
+    let (mut found, mut restarted) = (None, 0);
     company.until(|event| match event {
+        Event::Stuck { thread: 0, silent } => {
+            found = Some(*silent);
+            None
+        }
+        Event::Restarted { who, why } if why == "its thread is stuck" => {
+            assert!(found.is_some() && who.starts_with("processor "), "{who}");
+            restarted += 1;
+            None
+        }
         Event::Replaced { thread: 0, lost, released, lingering } => {
+            assert!(restarted > 0, "told who is started again");
+            let silent = found.expect("told that it is stuck before it is replaced");
+            assert!(silent >= PATIENCE_WITH_THREADS, "{silent:?}");
             Some((*lost, *released, *lingering))
         }
         _ => None,
@@ -57,6 +73,17 @@ fn replaced(company: &Company) -> (usize, usize, usize) {
 
 #[test]
 fn a_blocked_thread_is_replaced_and_its_late_settle_refused() {
+    late_settle_refused(broker());
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_blocked_thread_is_replaced_and_its_late_settle_refused_on_redis() {
+    let server = crate::redis_servers::server::Server::start();
+    late_settle_refused(broker_on(&server.url()));
+}
+
+fn late_settle_refused(broker: Arc<dyn Operate>) {
     type Twice = Data<Arc<AtomicBool>>;
     /// 0 blocks its thread the first time it runs, and waits at a gate of its own the second time.
     async fn once(
@@ -74,7 +101,7 @@ fn a_blocked_thread_is_replaced_and_its_late_settle_refused() {
             _ => Ok(()),
         }
     }
-    let (mut proxy, (tell, beats)) = (Proxy::of(broker()), channel());
+    let (mut proxy, (tell, beats)) = (Proxy::of(broker), channel());
     proxy.beat = Box::new(move |inner, beat| {
         let _ = tell.send(());
         inner.beat(beat)
@@ -296,9 +323,20 @@ fn a_run_that_is_given_up_is_told_so() {
 /// Counts nothing twice: what was given up leaves neither slot nor claim behind.
 #[test]
 fn what_is_given_up_leaves_nothing_in_our_hands() {
+    leaves_nothing(client());
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn what_is_given_up_leaves_nothing_in_our_hands_on_redis() {
+    let server = crate::redis_servers::server::Server::start();
+    leaves_nothing(client_on(&server.url()));
+}
+
+fn leaves_nothing(client: oncue::Client) {
     let (free, gate) = channel();
     let ran = Arc::new(AtomicUsize::new(0));
-    let company = one_thread(client(), gate, |worker| {
+    let company = one_thread(client, gate, |worker| {
         worker.lane(oncue::Lane::strict(["default"]).concurrency(2)).stuck_max(9)
     });
     let pill = company.put(Number(0));

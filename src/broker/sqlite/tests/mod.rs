@@ -1,8 +1,10 @@
 //! What is SQLite's own; what all brokers share is the conformance suite's, and only touched here.
 
 mod grouping;
+mod locks;
 mod opening;
 mod plans;
+mod upgrade;
 mod verbs;
 mod waking;
 

@@ -5,8 +5,8 @@ use rusqlite::{StatementStatus, params_from_iter};
 use super::*;
 use crate::broker::sqlite::writer::Haste;
 use crate::broker::sqlite::{
-    advance, dequeue, enqueue, forget, inspect, line, operate, reclaim, retire, session, settle,
-    task as tasks, txn,
+    advance, dequeue, enqueue, forget, found, inspect, line, lock, note, operate, reclaim, retire,
+    session, settle, task as tasks, timetable, txn,
 };
 use crate::state::State;
 
@@ -38,7 +38,6 @@ async fn what_runs_often_is_planned_once_and_searches() {
         line::SINCE,
         advance::NEXT,
         advance::DUE,
-        advance::READY,
         reclaim::EXPIRED,
         reclaim::DEAD,
         reclaim::HELD,
@@ -58,6 +57,24 @@ async fn what_runs_often_is_planned_once_and_searches() {
         enqueue::KNOWN,
         dequeue::PAUSED,
         operate::MARKED,
+        tasks::MARK,
+        tasks::MARKS,
+        found::BY_ID,
+        found::BY_ROW,
+        found::READY,
+        found::PUT_OFF,
+        found::ARCHIVE,
+        lock::HOLDER,
+        lock::MOVE,
+        lock::FREE,
+        forget::LOCKS,
+        note::READ,
+        note::DELETE,
+        timetable::FIND,
+        timetable::COUNT,
+        timetable::TICKS,
+        timetable::PASS,
+        timetable::FORGET,
     ];
     let pages = [State::Scheduled, State::Pending].map(inspect::paging);
     // These read the oldest row of a table, which SQLite calls a scan.

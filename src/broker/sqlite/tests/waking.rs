@@ -1,10 +1,17 @@
 //! Waking: nothing is missed, here or in another process.
 
 use super::*;
-use crate::broker::{Reply, Wake};
+use crate::broker::{Annotate, Note, Reply, Settled, Slot, Wake};
+use crate::seal::{Purpose, Sealed, Seat};
 
 /// Far longer than any wake takes: only a lost one comes here.
 const LOST: Duration = Duration::from_secs(20);
+
+fn sealed(task: TaskId) -> Sealed {
+    let sealer = Sealer::new(Keyring::generate().expect("keys"), "test").expect("a sealer");
+    let seat = Seat { purpose: Purpose::Progress, task, attempt: 0, header: &[] };
+    sealer.seal(&seat, crate::codec::Codec::Json, b"half").expect("seals")
+}
 
 async fn within(wait: Reply<u64>) -> u64 {
     tokio::time::timeout(LOST, wait).await.expect("not lost").expect("awake")
@@ -54,6 +61,28 @@ async fn two_brokers_at_one_file_wake_each_other() {
         tokio::task::yield_now().await;
         store(there, "a", Due::Now).await;
         assert_ne!(within(Box::pin(async { waiting.await.expect("ran") })).await, mark);
+    }
+}
+
+#[tokio::test]
+async fn a_note_wakes_who_waits_for_notes_here_and_elsewhere() {
+    let bench = Bench::new();
+    let (one, other) = (bench.open(), bench.open());
+    store(&one, "a", Due::Now).await;
+    let session = Session::fresh(queue());
+    let claims = one.dequeue(ask(&session, 1, &["a"])).await.expect("claimed");
+    for reader in [&one, &other] {
+        let seen = within(reader.wait(Wake::Noted, None)).await;
+        let note = Note {
+            ticket: claims[0].ticket,
+            slot: Slot::Progress,
+            attempt: 0,
+            sealed: sealed(claims[0].id()),
+        };
+        let noted = one.note(session.clone(), vec![note]).await.expect("noted");
+        assert_eq!(noted, [Settled::Done]);
+        assert_ne!(within(reader.wait(Wake::Noted, Some(seen))).await, seen);
+        assert_eq!(reader.notes(queue(), claims[0].id()).await.expect("reads").len(), 1);
     }
 }
 

@@ -1,0 +1,161 @@
+//! A program in a configuration file: found, and what it may use.
+
+use std::path::{Path, PathBuf};
+
+use oncue::{Error, Limits, Network, Program, Result};
+use serde::{Deserialize, Serialize};
+
+use super::amount::{Bytes, Time};
+use super::handler::Handler;
+
+/// What a program may use.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Allowed {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu: Option<Time>,
+    memory: Bytes,
+    files: u64,
+    file_size: Bytes,
+    processes: u32,
+    network: Network,
+    read: Vec<PathBuf>,
+    write: Vec<PathBuf>,
+    require_all: bool,
+}
+
+impl Default for Allowed {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            cpu: limits.cpu.map(Time),
+            memory: Bytes(limits.memory),
+            files: limits.files,
+            file_size: Bytes(limits.file_size),
+            processes: limits.processes,
+            network: limits.network,
+            read: limits.read,
+            write: limits.write,
+            require_all: limits.required,
+        }
+    }
+}
+
+/// Makes its paths absolute and fills in what it leaves out.
+pub(super) fn settle(handler: &mut Handler, home: &Path) -> Result<()> {
+    let Some(command) = handler.exec.first_mut() else {
+        return Err(Error::invalid("exec is empty; name a program"));
+    };
+    if command.contains('/') {
+        *command = home.join(&*command).to_string_lossy().into_owned();
+    } else {
+        *command = find(command)?;
+    }
+    let directory = handler.directory.get_or_insert_with(|| ".".into());
+    *directory = home.join(&*directory);
+    handler.env.get_or_insert_default();
+    let limits = handler.limits.get_or_insert_default();
+    for path in limits.read.iter_mut().chain(&mut limits.write) {
+        *path = home.join(&*path);
+    }
+    Ok(())
+}
+
+/// What is started.
+pub(super) fn program(handler: &Handler) -> Result<Program> {
+    let (path, arguments) =
+        handler.exec.split_first().ok_or_else(|| Error::invalid("exec is empty"))?;
+    let mut program = Program::new(path);
+    if let Some(directory) = &handler.directory {
+        program = program.directory(directory.to_string_lossy());
+    }
+    for argument in arguments {
+        program = program.arg(argument);
+    }
+    for name in handler.env.iter().flatten() {
+        // One that is not set here is not set there.
+        if let Some(value) = std::env::var_os(name) {
+            let value = value.into_string();
+            let value = value.map_err(|_| Error::invalid(format!("{name} is not UTF-8")))?;
+            program = program.env(name, value);
+        }
+    }
+    Ok(program)
+}
+
+/// What it may use.
+pub(super) fn limits(handler: &Handler) -> Limits {
+    let wall = handler.timeout.map(|timeout| timeout.0);
+    let Some(allowed) = &handler.limits else { return Limits { wall, ..Limits::default() } };
+    let limits = Limits {
+        cpu: allowed.cpu.map(|cpu| cpu.0),
+        wall,
+        memory: allowed.memory.0,
+        files: allowed.files,
+        file_size: allowed.file_size.0,
+        processes: allowed.processes,
+        network: allowed.network,
+        read: allowed.read.clone(),
+        write: allowed.write.clone(),
+        ..Limits::default()
+    };
+    if allowed.require_all { limits.require_all() } else { limits }
+}
+
+/// A program by its name, where the shell would find it.
+fn find(name: &str) -> Result<String> {
+    let places = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&places).map(|place| place.join(name)).find(|path| path.is_file());
+    let found = found.ok_or_else(|| {
+        Error::invalid(format!(
+            "no program {name:?} in PATH; write \"./{name}\" for one beside the file"
+        ))
+    })?;
+    Ok(found.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::Config;
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config> {
+        Config::parse(text, Path::new("/usr"))
+    }
+
+    #[test]
+    fn what_is_left_out_is_filled_in_and_paths_are_relative_to_the_file() {
+        let config = parse(
+            "[handler.\"a:b\"]\nexec = [\"./bin/env\", \"x\"]\ntimeout = \"5s\"\n\
+             limits = { cpu = \"2s\", memory = \"64MiB\", read = [\"lib\"], network = \"unix\" }",
+        );
+        let config = config.expect("fine");
+        let handler = &config.handler["a:b"];
+        let (limits, default) = (limits(handler), Limits::default());
+        assert_eq!(limits.wall, Some(std::time::Duration::from_secs(5)));
+        assert_eq!((limits.memory, limits.network), (64 << 20, Network::Unix));
+        assert_eq!(limits.read, [PathBuf::from("/usr/lib")]);
+        assert_eq!((limits.files, limits.processes), (default.files, default.processes));
+        assert_eq!(handler.exec, ["/usr/./bin/env", "x"]);
+        let shown = config.to_string();
+        assert!(shown.contains("memory = \"64MiB\""), "{shown}");
+        Config::parse(&shown, Path::new("/")).expect("what is shown can be read");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (text, words) in [
+            ("[handler.a]\nexec = []", "handler.\"a\": exec is empty"),
+            ("[handler.a]\nexec = [\"./no\"]", "no such file"),
+            ("[handler.a]\nexec = [\"./lib\"]", "not executable"),
+            ("[handler.a]\nexec = [\"nosuchprogram\"]", "in PATH"),
+            ("[handler.a]\nexec = [\"env\"]\nlimits = { memory = \"1B\" }", "memory 1"),
+            ("[handler.a]\nexec = [\"env\"]\nlimits = { cpu = \"5\" }", "write \"10s\""),
+            ("[handler.a]\nexec = [\"env\"]\nlimits = { network = \"some\" }", "unknown variant"),
+        ] {
+            let error = parse(text).expect_err(words);
+            assert!(error.to_string().contains(words), "{words}: {error}");
+        }
+    }
+}
