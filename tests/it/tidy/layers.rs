@@ -29,6 +29,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("cli", 6),
     ("lib", 6),
     ("main", 6),
+    ("testing", 6),
 ];
 
 /// What a group may import beside itself, by group. Brokers and composition are named room by room.
