@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::broker::{Beat, Page, QueueStats, TaskView};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -86,7 +88,7 @@ impl Crew {
                     "more than {RUNS_MAX} runs, and tasks are still due"
                 )));
             }
-            if self.is_busy().await? {
+            if self.is_busy(&changes).await? {
                 let changed = tokio::time::timeout(STALLED_AFTER, changes.changed()).await;
                 changed.map_err(|_| self.stalled())?.map_err(|_| self.stalled())?;
                 continue;
@@ -117,17 +119,24 @@ impl Crew {
         Ok(stats)
     }
 
-    /// Whether something runs, or will without a jump of the clock.
-    async fn is_busy(&self) -> Result<bool> {
-        for stats in self.stats().await? {
-            let waits = stats.count(State::Pending) > 0 && !stats.paused;
-            if stats.count(State::Active) > 0
-                || waits && self.first(&stats.queue, State::Pending).await?.is_some()
-            {
+    /// Whether something runs, or will without a jump of the clock. Counts are of one moment, lists of another: what is
+    /// claimed in between is in neither, unless the counts are the same afterwards and nothing changed.
+    async fn is_busy(&self, changes: &watch::Receiver<u64>) -> Result<bool> {
+        let stats = self.stats().await?;
+        if stats.iter().any(|stats| stats.count(State::Active) > 0) {
+            return Ok(true);
+        }
+        let mut waiting =
+            stats.iter().filter(|s| s.count(State::Pending) > 0 && !s.paused).peekable();
+        if waiting.peek().is_none() {
+            return Ok(false);
+        }
+        for stats in waiting {
+            if self.first(&stats.queue, State::Pending).await?.is_some() {
                 return Ok(true);
             }
         }
-        Ok(false)
+        Ok(self.stats().await? != stats || changes.has_changed().unwrap_or(true))
     }
 
     /// When the next task is due.
