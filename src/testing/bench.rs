@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::seal::{Keyring, Sealer};
 use crate::worker::Builder;
 
-use super::crew::{Crew, Drained};
+use super::crew::{Crew, Drained, RUNS_MAX};
 use super::ground::Ground;
 use super::wire::Wire;
 
@@ -22,6 +22,7 @@ pub struct Bench {
     pub(super) ground: Arc<Ground>,
     client: Client,
     clock: BenchClock,
+    pub(super) runs_max: u64,
 }
 
 /// The clock of a [`Bench`]: it stands still until somebody moves it, and a drain does. Clones are the same clock.
@@ -53,7 +54,14 @@ impl Bench {
         let ground = Arc::new(Ground::new(Arc::new(broker), clock));
         let wire = Arc::new(Wire::of_client(ground.clone()));
         let client = Client::new(wire, Sealer::new(Keyring::generate()?, NAMESPACE)?);
-        Ok(Self { client, clock: BenchClock(ground.clone()), ground })
+        let clock = BenchClock(ground.clone());
+        Ok(Self { client, clock, ground, runs_max: RUNS_MAX })
+    }
+
+    /// Most runs of one drain, in place of [`RUNS_MAX`].
+    #[must_use]
+    pub fn runs_max(self, runs: u64) -> Self {
+        Self { runs_max: runs, ..self }
     }
 
     /// The client. Handlers under test may have a clone of it.
@@ -72,7 +80,7 @@ impl Bench {
     ///
     /// # Errors
     /// What is wrong with the worker [`is_invalid`](crate::Error::is_invalid); more than
-    /// [`RUNS_MAX`](super::RUNS_MAX) runs, or nothing that changes for [`STALLED_AFTER`](super::STALLED_AFTER) while
+    /// [`RUNS_MAX`] runs, or nothing that changes for [`STALLED_AFTER`](super::STALLED_AFTER) while
     /// something is due, [`is_timeout`](crate::Error::is_timeout).
     pub async fn drain(&self, build: impl FnOnce(Builder) -> Builder) -> Result<Drained> {
         self.play(None, build).await

@@ -57,6 +57,7 @@ pub(super) struct Crew {
     kinds: Vec<KindHash>,
     archived: Arc<Mutex<Vec<Failed>>>,
     began: Timestamp,
+    runs_max: u64,
 }
 
 impl Crew {
@@ -75,7 +76,8 @@ impl Crew {
         });
         let (queues, kinds) = builder.serves()?;
         let (began, worker) = (ground.now(), builder.start().await?);
-        Ok(Self { ground, wire, worker, queues, kinds, archived, began })
+        let runs_max = bench.runs_max;
+        Ok(Self { ground, wire, worker, queues, kinds, archived, began, runs_max })
     }
 
     /// Lets it run all that is due, and time jump to what is due next; until then at most, if that is told.
@@ -83,9 +85,10 @@ impl Crew {
         loop {
             // Marked before the look: what changes after it is not missed.
             let mut changes = self.ground.changes();
-            if self.wire.tally().runs() > RUNS_MAX {
+            if self.wire.tally().runs() > self.runs_max {
                 return Err(Error::timeout(format!(
-                    "more than {RUNS_MAX} runs, and tasks are still due"
+                    "more than {} runs, and tasks are still due",
+                    self.runs_max
                 )));
             }
             if self.is_busy(&changes).await? {

@@ -132,7 +132,7 @@ impl Inline {
         let input = Input { context, codec, version, body, keep: true, probe: true, hold };
         let (tell, told) = oneshot::channel();
         let call = move || {
-            let _ = tell.send(actix_rt::System::new().block_on(perform(&route, input)));
+            let _ = tell.send(crate::block_on(perform(&route, input)));
         };
         std::thread::Builder::new().name("oncue-inline".to_owned()).spawn(call)?;
         told.await.unwrap_or_else(|_| Err(TaskError::new("the thread of the handler died")))

@@ -5,10 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use oncue::broker::Setting;
 use oncue::clock::Timestamp;
-use oncue::outcome::Outcome;
 use oncue::queue::QueueName;
 use oncue::state::{Reason, State};
-use oncue::testing::{Bench, BenchClock, RUNS_MAX, STALLED_AFTER};
+use oncue::testing::{Bench, BenchClock};
 use oncue::{Call, Client, Data, RetryPolicy, Task, TaskContext, TaskError, TaskResult};
 use serde::{Deserialize, Serialize};
 
@@ -209,14 +208,13 @@ fn what_never_ends_is_told() {
         Err(TaskError::snooze(DAY))
     }
     oncue::block_on(async {
-        let bench = bench();
+        let bench = bench().runs_max(100);
         bench.client().enqueue(Number(1)).await.expect("enqueued");
         let drained =
             bench.drain_for(DAY * 9, |worker| worker.handle(later)).await.expect("drained");
         assert_eq!((drained.snoozed, drained.passed, drained.left), (10, DAY * 9, 1));
         let error = bench.drain(|worker| worker.handle(later)).await.expect_err("it never ends");
-        assert!(error.is_timeout() && error.to_string().contains(&RUNS_MAX.to_string()), "{error}");
-        assert!(STALLED_AFTER > Duration::ZERO);
+        assert!(error.is_timeout() && error.to_string().contains("more than 100 runs"), "{error}");
     });
 }
 
@@ -309,5 +307,4 @@ fn a_bench_begins_when_it_is_told() {
     assert_eq!(bench.clock().now(), Timestamp::from(begin));
     bench.clock().pass(HOUR);
     assert_eq!(bench.clock().now(), Timestamp::from(begin + HOUR));
-    assert!(matches!(TaskError::revoke().outcome(), Outcome::Revoked));
 }
