@@ -65,6 +65,8 @@ pub mod seal;
 mod secret;
 pub mod state;
 pub mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod worker;
 
 pub use client::{Client, Handle, Outgoing, ResultOf};

@@ -17,6 +17,8 @@ use crate::event::{Event, Listener};
 use crate::handler::{Around, Call, Data, DataMap, IntoRoute, Output, Route, Routes, TaskResult};
 use crate::panic;
 use crate::queue::Kind;
+#[cfg(feature = "testing")]
+use crate::queue::{KindHash, QueueName};
 use crate::restart::{Policy, Shutdown, Strategy};
 use crate::seal::Sealer;
 
@@ -247,6 +249,28 @@ impl Builder {
         self.with(|b| b.failpoints = failpoints)
     }
 
+    /// Looks for expired leases this often, whatever their length.
+    #[cfg(feature = "testing")]
+    pub(crate) fn sweep(self, every: Duration) -> Self {
+        self.with(|b| b.config.sweep = Some(every))
+    }
+
+    /// The queues and kinds it serves.
+    #[cfg(feature = "testing")]
+    pub(crate) fn serves(&self) -> Result<(Vec<QueueName>, Vec<KindHash>)> {
+        let Ok(routes) = &self.routes else { return Ok(Default::default()) };
+        let mut queues = Vec::new();
+        for lane in &self.lanes {
+            queues.extend(lane.parse()?.into_iter().map(|(queue, _)| queue));
+        }
+        if self.lanes.is_empty() {
+            queues.extend(routes.iter().map(|route| route.queue.clone()));
+        }
+        queues.sort();
+        queues.dedup();
+        Ok((queues, routes.kinds()))
+    }
+
     /// Checks everything and starts the worker.
     ///
     /// # Errors
@@ -265,6 +289,8 @@ impl Builder {
         let (end, ended) = watch::channel(None);
         let (ready, started) = oneshot::channel();
         let vitals = shared.vitals.clone();
+        #[cfg(feature = "testing")]
+        let cut = shared.cut.clone();
         let orders_out = orders.clone();
         let worker_id = WorkerId::fresh();
         let company = move || {
@@ -297,7 +323,15 @@ impl Builder {
             .spawn(company)
             .map_err(|error| Error::system("cannot start the control thread").because(error))?;
         // Whoever stops waiting here drops the worker, which ends it.
-        let worker = Worker { id: worker_id, orders, life: life_seen, ended, vitals };
+        let worker = Worker {
+            id: worker_id,
+            orders,
+            life: life_seen,
+            ended,
+            vitals,
+            #[cfg(feature = "testing")]
+            cut,
+        };
         started.await.map_err(|_| Error::system("the control thread died while starting"))?;
         Ok(worker)
     }

@@ -94,6 +94,9 @@ pub(crate) struct Config {
     pub(crate) unknown_grace: Duration,
     pub(crate) arbiters: usize,
     pub(crate) blocking: usize,
+    /// How often expired leases are looked for, if that is not told by their length.
+    #[cfg(feature = "testing")]
+    pub(crate) sweep: Option<Duration>,
 }
 
 impl Default for Config {
@@ -108,6 +111,8 @@ impl Default for Config {
             unknown_grace: UNKNOWN_GRACE,
             arbiters: cores,
             blocking: cores * 2,
+            #[cfg(feature = "testing")]
+            sweep: None,
         }
     }
 }
@@ -127,6 +132,10 @@ impl Config {
 
     /// Between two sweeps: far less than a gap. A worker that is alone must not make gaps by its own pace.
     pub(crate) fn sweep(&self) -> Duration {
+        #[cfg(feature = "testing")]
+        if let Some(sweep) = self.sweep {
+            return sweep;
+        }
         POLL.min(self.beat() / 4)
     }
 }

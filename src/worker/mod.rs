@@ -71,6 +71,8 @@ pub struct Worker {
     life: watch::Receiver<Life>,
     ended: watch::Receiver<Option<Result<Report, String>>>,
     vitals: Arc<Vitals>,
+    #[cfg(feature = "testing")]
+    cut: tokio_util::sync::CancellationToken,
 }
 
 /// What a worker did, told at its end.
@@ -150,6 +152,12 @@ impl Worker {
     pub async fn shutdown(&self) -> Result<Report> {
         let _ = self.orders.send(Order::Shutdown { failure: None });
         self.report().await
+    }
+
+    /// Ends every run at its next await, before anybody else is told anything.
+    #[cfg(feature = "testing")]
+    pub(crate) fn cut(&self) {
+        self.cut.cancel();
     }
 
     /// Ends with the worker.

@@ -49,6 +49,8 @@ mod redis_servers;
 mod runtime;
 mod seal;
 mod sequences;
+#[cfg(feature = "testing")]
+mod testing;
 mod tidy;
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 mod wall_clock;
