@@ -74,7 +74,8 @@ impl Crew {
         let builder = build(builder).on_archive(move |failed| {
             told.lock().unwrap_or_else(PoisonError::into_inner).push(failed.clone());
         });
-        let (queues, kinds) = builder.serves()?;
+        let there = bench.client().broker().queues().await?;
+        let (queues, kinds) = builder.serves(&there)?;
         let (began, worker) = (ground.now(), builder.start().await?);
         let runs_max = bench.runs_max;
         Ok(Self { ground, wire, worker, queues, kinds, archived, began, runs_max })

@@ -26,6 +26,8 @@ use super::config::{Config, Lane};
 use super::health::Vitals;
 use super::hooks::{Failed, Hooks};
 use super::lane::LaneState;
+#[cfg(feature = "testing")]
+use super::lane::Served;
 use super::place::Place;
 use super::prepare::prepare;
 use super::presence::Card;
@@ -255,13 +257,21 @@ impl Builder {
         self.with(|b| b.config.sweep = Some(every))
     }
 
-    /// The queues and kinds it serves.
+    /// The queues and kinds it serves, of those that are there as far as patterns go.
     #[cfg(feature = "testing")]
-    pub(crate) fn serves(&self) -> Result<(Vec<QueueName>, Vec<KindHash>)> {
+    pub(crate) fn serves(&self, there: &[QueueName]) -> Result<(Vec<QueueName>, Vec<KindHash>)> {
         let Ok(routes) = &self.routes else { return Ok(Default::default()) };
         let mut queues = Vec::new();
         for lane in &self.lanes {
-            queues.extend(lane.parse()?.into_iter().map(|(queue, _)| queue));
+            for (served, _) in lane.parse()? {
+                match served {
+                    Served::Queue(queue) => queues.push(queue),
+                    Served::Prefix(_) => {
+                        let matching = there.iter().filter(|queue| served.serves(queue.as_str()));
+                        queues.extend(matching.cloned());
+                    }
+                }
+            }
         }
         if self.lanes.is_empty() {
             queues.extend(routes.iter().map(|route| route.queue.clone()));
