@@ -65,8 +65,12 @@ pub mod seal;
 mod secret;
 pub mod state;
 pub mod task;
+#[cfg(feature = "cron")]
+pub mod timetable;
 pub mod worker;
 
+#[cfg(feature = "cron")]
+pub use client::Cron;
 pub use client::{Client, Handle, Outgoing, ResultOf};
 pub use codec::Codec;
 pub use connect::Connect;

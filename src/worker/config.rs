@@ -93,6 +93,9 @@ pub(crate) struct Config {
     pub(crate) unknown_grace: Duration,
     pub(crate) arbiters: usize,
     pub(crate) blocking: usize,
+    /// Whether it works by the timetable.
+    #[cfg(feature = "cron")]
+    pub(crate) schedules: bool,
 }
 
 impl Default for Config {
@@ -107,6 +110,8 @@ impl Default for Config {
             unknown_grace: UNKNOWN_GRACE,
             arbiters: cores,
             blocking: cores * 2,
+            #[cfg(feature = "cron")]
+            schedules: true,
         }
     }
 }

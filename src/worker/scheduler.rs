@@ -1,4 +1,5 @@
-//! The Scheduler: time passed. Advances what is due, takes over what was lost, and lets the policy settle it.
+//! The Scheduler: time passed. Advances what is due, takes over what was lost, and lets the policy settle it; what the
+//! timetable says is in [`ticks`](super::ticks).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,11 @@ impl Actor for Scheduler {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
+        #[cfg(feature = "cron")]
+        if self.0.config.schedules {
+            let ticking = super::ticks::tick(self.0.clone());
+            context.spawn(ticking.into_actor(self).map(|(), _, _| ()));
+        }
         for queue in self.0.queues() {
             let advancing = advance(self.0.clone(), queue.clone());
             context.spawn(advancing.into_actor(self).map(|(), _, _| ()));

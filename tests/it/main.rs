@@ -50,6 +50,8 @@ mod runtime;
 mod seal;
 mod sequences;
 mod tidy;
+#[cfg(all(feature = "sqlite", feature = "cron"))]
+mod timetable;
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 mod wall_clock;
 #[cfg(all(feature = "sqlite", feature = "webhook"))]
