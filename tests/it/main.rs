@@ -13,6 +13,8 @@ mod cli;
 #[cfg(feature = "cli")]
 mod cli_cron;
 #[cfg(all(feature = "sqlite", feature = "cli"))]
+mod cli_entries;
+#[cfg(all(feature = "sqlite", feature = "cli"))]
 mod cli_operate;
 #[cfg(all(feature = "redis", feature = "cli"))]
 mod cli_redis;
