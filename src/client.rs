@@ -3,17 +3,21 @@
 //! No actor and no thread of its own: it may be cloned, shared and called from anywhere. Concurrent enqueues
 //! are gathered by whoever owns the pipe to the broker, so a client adds no lane and no timer.
 
+#[cfg(feature = "cron")]
+mod cron;
 mod edit;
 mod handle;
 mod middleware;
 mod notes;
-mod ready;
+pub(crate) mod ready;
 mod store;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "cron")]
+pub use cron::Cron;
 pub use handle::{Handle, ResultOf};
 pub use middleware::Outgoing;
 

@@ -3,12 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::outcome::Decision;
 use crate::queue::{Kind, QueueName};
 use crate::task::TaskId;
 
 /// Is told every event.
 pub(crate) type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// Why nothing was enqueued for a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Skipped {
+    /// Nobody was there in time, and the entry does not catch up with them: so many ticks, counted up to 1,000.
+    Missed(usize),
+    /// This task of an earlier tick has not ended.
+    Running(TaskId),
+    /// Its task is there, or was before the entry was made anew.
+    Existing(TaskId),
+}
 
 /// A fact about a worker or one of its runs.
 #[derive(Clone, Debug)]
@@ -114,6 +127,45 @@ pub enum Event {
         kind: Kind,
         /// What is lacking and why, in words.
         lacks: Vec<String>,
+    },
+    /// A task was enqueued for a tick of an entry.
+    Ticked {
+        /// The queue of the entry.
+        queue: QueueName,
+        /// The entry.
+        entry: String,
+        /// The tick: when it was due by the schedule.
+        at: Timestamp,
+        /// The task.
+        id: TaskId,
+    },
+    /// Nothing was enqueued for ticks of an entry.
+    TickSkipped {
+        /// The queue of the entry.
+        queue: QueueName,
+        /// The entry.
+        entry: String,
+        /// The tick; where several were missed, the one up to which they were seen to.
+        at: Timestamp,
+        /// Why.
+        why: Skipped,
+    },
+    /// An entry of the timetable cannot be used here: damaged, of a newer version, or sealed with a key this worker does not
+    /// have. It does not tick; all others do. Told once for each version of it.
+    EntryRefused {
+        /// The queue of the entry.
+        queue: QueueName,
+        /// The entry.
+        entry: String,
+        /// Why.
+        why: String,
+    },
+    /// The entry in the code of this worker took the place of another that stood under its name.
+    EntryChanged {
+        /// The queue of the entry.
+        queue: QueueName,
+        /// The entry.
+        entry: String,
     },
     /// The broker failed a call; it is repeated.
     BrokerFailed {

@@ -67,8 +67,12 @@ pub mod state;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "cron")]
+pub mod timetable;
 pub mod worker;
 
+#[cfg(feature = "cron")]
+pub use client::Cron;
 pub use client::{Client, Handle, Outgoing, ResultOf};
 pub use codec::Codec;
 pub use connect::Connect;

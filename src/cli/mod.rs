@@ -39,7 +39,7 @@ Exit codes:
   2  usage or invalid input  130  interrupted
   3  not found
 
-Only `demo`, `bench`, `work` and `task enqueue` make a database that is not there;
+Only `demo`, `bench`, `work`, `task enqueue` and `cron add` make a database that is not there;
 `drill` makes one of its own.
 Keys come from ONCUE_KEY, from the file ONCUE_KEY_FILE names, or from the file
 DATABASE.key beside the database.
@@ -53,6 +53,7 @@ Examples:
   oncue queue pause default
   oncue worker list
   oncue cron preview '30 2 * * *' --zone Europe/Berlin
+  oncue cron add nightly '30 2 * * *' --kind report --payload '{}' --zone Europe/Berlin
   oncue key generate --out oncue.db.key
   oncue deploy --broker redis://localhost";
 
@@ -88,7 +89,7 @@ enum Command {
     /// Workers
     #[command(subcommand)]
     Worker(worker::Worker),
-    /// Schedules of periodic tasks
+    /// The timetable of periodic tasks
     #[command(subcommand)]
     Cron(cron::Cron),
     /// Keys
@@ -163,7 +164,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Verdict> {
             Command::Queue(queue) => queue::run(queue, &target, output).await?,
             Command::Task(task) => task::run(task, &target, output).await?,
             Command::Worker(worker) => worker::run(worker, &target, output).await?,
-            Command::Cron(cron) => cron::run(cron, output)?,
+            Command::Cron(cron) => cron::run(cron, &target, output).await?,
             Command::Key(key) => key::run(key, &target, output).await?,
             Command::Work(args) => work::run(args, &target, output).await?,
             Command::Config(settings) => work::settings(settings, output)?,

@@ -59,6 +59,12 @@ impl Target {
         oncue::connect(&existing(self.url())).await
     }
 
+    /// A client of a broker that is there, which seals and opens nothing.
+    pub(super) fn unkeyed(&self) -> Result<Client> {
+        let connection = Connect::new(existing(self.url())).keys(NoKeys).open()?;
+        Ok(Client::new(connection.broker, connection.sealer))
+    }
+
     /// A broker that is there, to look at without a key.
     pub(super) fn inspect(&self) -> Result<Arc<dyn Operate>> {
         inspect(self.url())

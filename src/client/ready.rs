@@ -28,7 +28,7 @@ pub(super) struct Ready {
 }
 
 /// What can be made ready: a typed task, or one whose type is not known here.
-pub(super) trait Payload {
+pub(crate) trait Payload {
     fn kind(&self) -> Result<Kind>;
     fn defaults(&self) -> Defaults;
     fn body(&self) -> Result<Vec<u8>>;
@@ -57,7 +57,7 @@ impl<T: Task> Payload for T {
 }
 
 /// A payload in JSON, by reference: [`RawTask`] is no [`Task`], and must not look like one.
-pub(super) struct Raw<'a>(pub(super) &'a RawTask);
+pub(crate) struct Raw<'a>(pub(crate) &'a RawTask);
 
 impl Payload for Raw<'_> {
     fn kind(&self) -> Result<Kind> {
@@ -180,8 +180,8 @@ fn canonical(value: &Value) -> String {
 }
 
 /// What the type of a task says where an enqueue says nothing.
-pub(super) struct Defaults {
-    queue: &'static str,
+pub(crate) struct Defaults {
+    pub(crate) queue: &'static str,
     max_retry: u32,
     timeout: Duration,
     retention: Duration,
@@ -213,7 +213,7 @@ impl Defaults {
 }
 
 /// The clear header of a draft.
-fn header(
+pub(crate) fn header(
     kind: Kind,
     queue: QueueName,
     defaults: &Defaults,

@@ -163,6 +163,11 @@ impl Schedule {
         self.zone.name()
     }
 
+    /// What becomes of times that do not exist or come twice, and its jitter.
+    pub(crate) fn policies(&self) -> (Gap, Overlap, Duration) {
+        (self.gap, self.overlap, self.jitter)
+    }
+
     /// How it treats clocks that change.
     pub fn shape(&self) -> Shape {
         match &self.rule {

@@ -94,6 +94,26 @@ pub(crate) fn derive_locks(
     Ok(keyring.index().iter().map(|index| index.derive(&fields)).collect())
 }
 
+/// What belongs to an entry of the timetable: `what` it is, and of which of its ticks. Newest index key first.
+#[cfg(feature = "cron")]
+pub(crate) fn derive_of_entry(
+    keyring: &Keyring,
+    namespace: &str,
+    queue: &QueueName,
+    entry: &str,
+    what: [&str; 2],
+) -> Result<Vec<[u8; 16]>> {
+    if keyring.index().is_empty() {
+        return Err(Error::key(
+            "the keyring has no index key, and entries of the timetable need one; add an `index:1:...` entry \
+             as `oncue key generate` prints it, the same everywhere",
+        ));
+    }
+    let [what, which] = what;
+    let fields = ["", what, namespace, queue.as_str(), entry, which];
+    Ok(keyring.index().iter().map(|index| index.derive(&fields)).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,8 @@ mod key;
 mod keyring;
 mod opened;
 mod source;
+#[cfg(feature = "cron")]
+mod template;
 
 use std::fmt;
 use std::sync::Arc;

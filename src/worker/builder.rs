@@ -82,6 +82,8 @@ pub struct Builder {
     events: Option<Listener>,
     around: Vec<Around>,
     hooks: Hooks,
+    #[cfg(feature = "cron")]
+    entries: Vec<crate::timetable::Entry>,
     #[cfg(feature = "failpoints")]
     failpoints: Arc<super::FailPoints>,
 }
@@ -98,6 +100,8 @@ impl Builder {
             events: None,
             around: Vec::new(),
             hooks: Hooks::default(),
+            #[cfg(feature = "cron")]
+            entries: Vec::new(),
             #[cfg(feature = "failpoints")]
             failpoints: Arc::default(),
         }
@@ -245,6 +249,35 @@ impl Builder {
         self.with(|b| b.hooks.archive.push(Arc::new(hook)))
     }
 
+    /// Adds an entry to the timetable when the worker starts. One that is there and says the same is not written again,
+    /// and one that a person paused stays paused. Of two workers whose code differs the one that starts last has its
+    /// way. An entry that the code no longer names stays: an older worker may still run it; `oncue cron remove` removes
+    /// it.
+    ///
+    /// ```
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Report;
+    /// # impl oncue::Task for Report { const KIND: &'static str = "report"; }
+    /// # async fn report(_: Report) -> oncue::TaskResult { Ok(()) }
+    /// # fn main() -> oncue::Result<()> { oncue::block_on(async {
+    /// # let client = oncue::connect("sqlite::memory:").await?;
+    /// use oncue::timetable::Entry;
+    ///
+    /// let nightly = Entry::new("nightly", "30 2 * * *", Report)?.zone("Europe/Berlin")?;
+    /// let worker = client.worker().handle(report).cron(nightly).start().await?;
+    /// # worker.shutdown().await?; Ok(()) }) }
+    /// ```
+    #[cfg(feature = "cron")]
+    pub fn cron(self, entry: crate::timetable::Entry) -> Self {
+        self.with(|b| b.entries.push(entry))
+    }
+
+    /// Whether this worker enqueues what is due by the timetable, of every queue of its namespace. Any number of workers
+    /// may; one task comes of a tick. Default true.
+    #[cfg(feature = "cron")]
+    pub fn schedules(self, schedules: bool) -> Self {
+        self.with(|b| b.config.schedules = schedules)
+    }
+
     /// Plans panics, for tests.
     #[cfg(feature = "failpoints")]
     pub fn failpoints(self, failpoints: Arc<super::FailPoints>) -> Self {
@@ -292,8 +325,12 @@ impl Builder {
         }
         let broker = self.broker.clone();
         broker.check_keys(self.sealer.keyring().key_checks()).await?;
+        #[cfg(feature = "cron")]
+        let entries = self.entries.clone();
         let (shared, processors) = self.build()?;
         prepare(&shared).await?;
+        #[cfg(feature = "cron")]
+        super::ticks::put(&shared, &entries).await?;
         let (orders, order_inbox) = mpsc::unbounded_channel();
         let (life, life_seen) = watch::channel(Life::Running);
         let (end, ended) = watch::channel(None);

@@ -97,6 +97,9 @@ pub(crate) struct Config {
     /// How often expired leases are looked for, if that is not told by their length.
     #[cfg(feature = "testing")]
     pub(crate) sweep: Option<Duration>,
+    /// Whether it works by the timetable.
+    #[cfg(feature = "cron")]
+    pub(crate) schedules: bool,
 }
 
 impl Default for Config {
@@ -113,6 +116,8 @@ impl Default for Config {
             blocking: cores * 2,
             #[cfg(feature = "testing")]
             sweep: None,
+            #[cfg(feature = "cron")]
+            schedules: true,
         }
     }
 }

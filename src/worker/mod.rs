@@ -29,6 +29,8 @@ mod slots;
 mod stuck;
 mod supervisor;
 mod threads;
+#[cfg(feature = "cron")]
+mod ticks;
 mod tree;
 mod turn;
 mod ward;

@@ -1,4 +1,5 @@
-//! The Scheduler: time passed. Advances what is due, takes over what was lost, and lets the policy settle it.
+//! The Scheduler: time passed. Advances what is due, takes over what was lost, and lets the policy settle it; what the
+//! timetable says is in [`ticks`](super::ticks).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -42,6 +43,11 @@ impl Actor for Scheduler {
         self.serve(context);
         if self.shared.has_patterns() {
             self.look(context);
+        }
+        #[cfg(feature = "cron")]
+        if self.shared.config.schedules {
+            let ticking = super::ticks::tick(self.shared.clone());
+            context.spawn(ticking.into_actor(self).map(|(), _, _| ()));
         }
     }
 }

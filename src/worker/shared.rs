@@ -116,6 +116,15 @@ impl Shared {
                 tracing::error!(%kind, ?probe_after, why, "quarantined");
             }
             Event::Stopped { kind, why } => tracing::error!(%kind, why, "no longer served"),
+            Event::EntryRefused { queue, entry, why } => {
+                tracing::error!(%queue, entry, why, "an entry of the timetable cannot be used");
+            }
+            Event::EntryChanged { queue, entry } => {
+                tracing::info!(%queue, entry, "an entry of the timetable was changed");
+            }
+            Event::TickSkipped { queue, entry, at, why } => {
+                tracing::warn!(%queue, entry, %at, ?why, "ticks were passed over");
+            }
             Event::Probing { kind } => tracing::info!(%kind, "probing"),
             Event::Recovered { kind } => tracing::info!(%kind, "recovered"),
             Event::LimitsLacking { kind, lacks } => {

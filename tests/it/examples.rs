@@ -136,6 +136,15 @@ fn one_of_a_sort_runs_and_a_burst_is_one_run() {
 }
 
 #[test]
+#[cfg(feature = "cron")]
+fn a_task_at_every_tick_and_one_by_hand() {
+    let told = run("cron", &[], &home());
+    for line in ["shop 8 because of a person", "shop 7 because of 2", "nightly: 0 ticks so far"] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
+
+#[test]
 fn progress_a_log_and_one_charge() {
     let told = run("progress", &[], &home());
     for line in

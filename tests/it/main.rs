@@ -13,6 +13,8 @@ mod cli;
 #[cfg(feature = "cli")]
 mod cli_cron;
 #[cfg(all(feature = "sqlite", feature = "cli"))]
+mod cli_entries;
+#[cfg(all(feature = "sqlite", feature = "cli"))]
 mod cli_operate;
 #[cfg(all(feature = "redis", feature = "cli"))]
 mod cli_redis;
@@ -52,6 +54,8 @@ mod sequences;
 #[cfg(feature = "testing")]
 mod testing;
 mod tidy;
+#[cfg(all(feature = "sqlite", feature = "cron"))]
+mod timetable;
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 mod wall_clock;
 #[cfg(all(feature = "sqlite", feature = "webhook"))]

@@ -37,29 +37,40 @@ pub(in crate::cli) struct Args {
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
-enum GapPolicy {
+pub(super) enum GapPolicy {
     #[default]
     Shift,
     Skip,
 }
 
 #[derive(Clone, Copy, Default, ValueEnum)]
-enum OverlapPolicy {
+pub(super) enum OverlapPolicy {
     #[default]
     First,
     Both,
 }
 
+impl From<GapPolicy> for Gap {
+    fn from(policy: GapPolicy) -> Self {
+        match policy {
+            GapPolicy::Shift => Self::Shift,
+            GapPolicy::Skip => Self::Skip,
+        }
+    }
+}
+
+impl From<OverlapPolicy> for Overlap {
+    fn from(policy: OverlapPolicy) -> Self {
+        match policy {
+            OverlapPolicy::First => Self::First,
+            OverlapPolicy::Both => Self::Both,
+        }
+    }
+}
+
 pub(super) fn run(args: &Args, output: Output) -> Result<()> {
-    let mut schedule = Schedule::parse(&args.schedule)?
-        .gap(match args.gap {
-            GapPolicy::Shift => Gap::Shift,
-            GapPolicy::Skip => Gap::Skip,
-        })
-        .overlap(match args.overlap {
-            OverlapPolicy::First => Overlap::First,
-            OverlapPolicy::Both => Overlap::Both,
-        });
+    let mut schedule =
+        Schedule::parse(&args.schedule)?.gap(args.gap.into()).overlap(args.overlap.into());
     if let Some(zone) = &args.zone {
         schedule = schedule.zone(zone)?;
     }

@@ -175,7 +175,7 @@ fn header(text: &str) -> Result<(String, String), String> {
 }
 
 /// The text of the payload. No more is read than one byte over the limit, so that it is still refused.
-fn payload(source: &str) -> Result<String> {
+pub(in crate::cli) fn payload(source: &str) -> Result<String> {
     let read = |reader: &mut dyn Read, what: &str| {
         let mut text = String::new();
         match reader.take(PAYLOAD_BYTES_MAX as u64 + 1).read_to_string(&mut text) {

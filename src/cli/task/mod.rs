@@ -2,7 +2,7 @@
 
 mod act;
 mod cancel;
-mod enqueue;
+pub(super) mod enqueue;
 mod list;
 mod show;
 mod view;

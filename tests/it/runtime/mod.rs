@@ -31,7 +31,7 @@ mod outcomes;
 #[cfg(feature = "failpoints")]
 mod panics;
 mod policies;
-mod proxy;
+pub mod proxy;
 mod queues;
 mod replicas;
 mod sealed;

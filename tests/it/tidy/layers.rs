@@ -26,6 +26,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("event", 5),
     ("handler", 5),
     ("isolate", 5),
+    ("timetable", 5),
     ("worker", 5),
     ("cli", 6),
     ("lib", 6),
