@@ -65,6 +65,8 @@ pub mod seal;
 mod secret;
 pub mod state;
 pub mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "cron")]
 pub mod timetable;
 pub mod worker;

@@ -17,16 +17,21 @@ use crate::event::{Event, Listener};
 use crate::handler::{Around, Call, Data, DataMap, IntoRoute, Output, Route, Routes, TaskResult};
 use crate::panic;
 use crate::queue::Kind;
+#[cfg(feature = "testing")]
+use crate::queue::{KindHash, QueueName};
 use crate::restart::{Policy, Shutdown, Strategy};
 use crate::seal::Sealer;
 
 use super::config::{Config, Lane};
 use super::health::Vitals;
 use super::hooks::{Failed, Hooks};
+use super::lane::LaneState;
+#[cfg(feature = "testing")]
+use super::lane::Served;
 use super::place::Place;
 use super::prepare::prepare;
 use super::presence::Card;
-use super::shared::{LaneState, Shared};
+use super::shared::Shared;
 use super::slots::{Limits, Slots};
 use super::threads::Threads;
 use super::tree::Tree;
@@ -279,6 +284,36 @@ impl Builder {
         self.with(|b| b.failpoints = failpoints)
     }
 
+    /// Looks for expired leases this often, whatever their length.
+    #[cfg(feature = "testing")]
+    pub(crate) fn sweep(self, every: Duration) -> Self {
+        self.with(|b| b.config.sweep = Some(every))
+    }
+
+    /// The queues and kinds it serves, of those that are there as far as patterns go.
+    #[cfg(feature = "testing")]
+    pub(crate) fn serves(&self, there: &[QueueName]) -> Result<(Vec<QueueName>, Vec<KindHash>)> {
+        let Ok(routes) = &self.routes else { return Ok(Default::default()) };
+        let mut queues = Vec::new();
+        for lane in &self.lanes {
+            for (served, _) in lane.parse()? {
+                match served {
+                    Served::Queue(queue) => queues.push(queue),
+                    Served::Prefix(_) => {
+                        let matching = there.iter().filter(|queue| served.serves(queue.as_str()));
+                        queues.extend(matching.cloned());
+                    }
+                }
+            }
+        }
+        if self.lanes.is_empty() {
+            queues.extend(routes.iter().map(|route| route.queue.clone()));
+        }
+        queues.sort();
+        queues.dedup();
+        Ok((queues, routes.kinds()))
+    }
+
     /// Checks everything and starts the worker.
     ///
     /// # Errors
@@ -301,6 +336,8 @@ impl Builder {
         let (end, ended) = watch::channel(None);
         let (ready, started) = oneshot::channel();
         let vitals = shared.vitals.clone();
+        #[cfg(feature = "testing")]
+        let cut = shared.cut.clone();
         let orders_out = orders.clone();
         let worker_id = WorkerId::fresh();
         let company = move || {
@@ -333,7 +370,15 @@ impl Builder {
             .spawn(company)
             .map_err(|error| Error::system("cannot start the control thread").because(error))?;
         // Whoever stops waiting here drops the worker, which ends it.
-        let worker = Worker { id: worker_id, orders, life: life_seen, ended, vitals };
+        let worker = Worker {
+            id: worker_id,
+            orders,
+            life: life_seen,
+            ended,
+            vitals,
+            #[cfg(feature = "testing")]
+            cut,
+        };
         started.await.map_err(|_| Error::system("the control thread died while starting"))?;
         Ok(worker)
     }
@@ -389,21 +434,17 @@ impl Builder {
             queues.dedup();
             lanes.push(Lane::weighted(queues));
         }
+        let lanes = lanes.iter().map(|lane| {
+            let slots = Slots::new(lane.concurrency, limits.clone());
+            Ok(LaneState::new(lane.parse()?, lane.strict, slots))
+        });
+        let lanes: Vec<_> = lanes.collect::<Result<_>>()?;
         for route in routes.iter() {
-            let served =
-                |lane: &Lane| lane.queues.iter().any(|(name, _)| name == route.queue.as_str());
-            if !lanes.iter().any(served) {
+            if !lanes.iter().any(|lane: &LaneState| lane.serves(route.queue.as_str())) {
                 let (kind, queue) = (&route.kind, &route.queue);
                 tracing::warn!(%kind, %queue, "no lane names the queue of this kind: what is enqueued there waits");
             }
         }
-        let lanes = lanes.iter().map(|lane| {
-            Ok(LaneState {
-                queues: lane.parse()?,
-                strict: lane.strict,
-                slots: Slots::new(lane.concurrency, limits.clone()),
-            })
-        });
         let cut = CancellationToken::new();
         let ward = |route: &Route| {
             let ward = Ward::new(route.kind.clone(), route.supervision, cut.child_token());
@@ -414,7 +455,7 @@ impl Builder {
         let shared = Shared {
             broker: self.broker,
             sealer: self.sealer,
-            lanes: lanes.collect::<Result<_>>()?,
+            lanes,
             alone: Slots::new(1, limits.clone()),
             company: Arc::default(),
             places,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::lane::Served;
 use crate::error::{Error, Result};
-use crate::queue::QueueName;
 use crate::restart::{Policy, Strategy};
 
 /// Runs at once in a lane, unless told otherwise.
@@ -47,7 +47,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Queues asked in an order drawn anew each time, by weight; a weight of 0 counts as 1.
+    /// Queues asked in an order drawn anew each time, by weight; a weight of 0 counts as 1. A name may be a pattern:
+    /// `tenant-*` serves every queue that begins so, also those that come later, within a second; 1,000 at most.
     pub fn weighted<N: Into<String>>(queues: impl IntoIterator<Item = (N, u32)>) -> Self {
         let queues = queues.into_iter().map(|(name, weight)| (name.into(), weight.max(1)));
         Self { queues: queues.collect(), strict: false, concurrency: CONCURRENCY }
@@ -66,7 +67,7 @@ impl Lane {
         self
     }
 
-    pub(crate) fn parse(&self) -> Result<Vec<(QueueName, u32)>> {
+    pub(crate) fn parse(&self) -> Result<Vec<(Served, u32)>> {
         if self.queues.is_empty() {
             return Err(Error::invalid("a lane has no queues; name at least one"));
         }
@@ -76,7 +77,7 @@ impl Lane {
                 self.concurrency
             )));
         }
-        self.queues.iter().map(|(name, weight)| Ok((QueueName::parse(name)?, *weight))).collect()
+        self.queues.iter().map(|(name, weight)| Ok((Served::parse(name)?, *weight))).collect()
     }
 }
 
@@ -93,6 +94,9 @@ pub(crate) struct Config {
     pub(crate) unknown_grace: Duration,
     pub(crate) arbiters: usize,
     pub(crate) blocking: usize,
+    /// How often expired leases are looked for, if that is not told by their length.
+    #[cfg(feature = "testing")]
+    pub(crate) sweep: Option<Duration>,
     /// Whether it works by the timetable.
     #[cfg(feature = "cron")]
     pub(crate) schedules: bool,
@@ -110,6 +114,8 @@ impl Default for Config {
             unknown_grace: UNKNOWN_GRACE,
             arbiters: cores,
             blocking: cores * 2,
+            #[cfg(feature = "testing")]
+            sweep: None,
             #[cfg(feature = "cron")]
             schedules: true,
         }
@@ -131,6 +137,10 @@ impl Config {
 
     /// Between two sweeps: far less than a gap. A worker that is alone must not make gaps by its own pace.
     pub(crate) fn sweep(&self) -> Duration {
+        #[cfg(feature = "testing")]
+        if let Some(sweep) = self.sweep {
+            return sweep;
+        }
         POLL.min(self.beat() / 4)
     }
 }

@@ -82,13 +82,17 @@ pub(crate) async fn execute(job: Box<Job>, runner: Rc<dyn Runner>, shared: Arc<S
     };
     // A run that ends at its first poll needs nobody to watch it; all others pay for a watch.
     let end = match poll!(&mut run) {
-        Poll::Ready(ended) => ended_as(ended, &job.held.stop),
+        Poll::Ready(ended) => {
+            let end = ended_as(ended, &job.held.stop);
+            if context.run().notes.close() {
+                Box::pin(last_notes(end, &job, &context, &shared)).await
+            } else {
+                end
+            }
+        }
         Poll::Pending => Box::pin(watch(&mut run, &job, &header, &context, &shared)).await,
     };
     give_up(run, &job);
-    if context.run().notes.close() {
-        Box::pin(last_notes(&job, &context, &shared)).await;
-    }
     conclude(job, Some(header), end, began, &shared);
 }
 
@@ -246,8 +250,9 @@ async fn watch(
 }
 
 /// Writes what a run wanted that ended at once.
-async fn last_notes(job: &Job, context: &TaskContext, shared: &Shared) {
+async fn last_notes(end: End, job: &Job, context: &TaskContext, shared: &Shared) -> End {
     let _ = tokio::time::timeout(notes::LAST_NOTES, notes::write(job, context, shared)).await;
+    end
 }
 
 async fn sleep(limit: Option<Duration>) {

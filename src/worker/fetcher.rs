@@ -17,7 +17,7 @@ use crate::clock::boottime;
 use crate::event::Event;
 use crate::queue::{KindHash, QueueName};
 
-use tokio::sync::OwnedRwLockWriteGuard;
+use tokio::sync::{Notify, OwnedRwLockWriteGuard};
 
 use super::backoff::Backoff;
 use super::config::{IDLE_POLL, POLL, SESSION_IDLE, jittered};
@@ -67,6 +67,7 @@ enum Round {
 async fn claim_shared(shared: Arc<Shared>, lane: usize) {
     let lane = &shared.lanes[lane];
     let mut desk = Desk::new(shared.clone(), Lane::Shared, lane.slots.clone());
+    desk.found = lane.found.clone();
     while !shared.quiet.is_cancelled() {
         shared.fail_point("fetcher");
         // Marked before the claim: what comes after it is not missed.
@@ -95,12 +96,15 @@ const ALONE_TURN: Duration = Duration::from_secs(1);
 /// The claims of tasks that must run alone: one at a time, asked for once a second at most.
 async fn claim_alone(shared: Arc<Shared>) {
     let mut desk = Desk::new(shared.clone(), Lane::Alone, shared.alone.clone());
-    let mut queues = shared.queues();
+    let mut first = 0;
     while !shared.quiet.is_cancelled() {
         let mark = shared.broker.wait(Wake::Ready, None).await.ok();
-        let round = desk.round(&queues, false).await;
+        let mut queues = shared.queues();
         // Another queue is first the next time: there is but one slot.
-        queues.rotate_left(1);
+        let places = queues.len().max(1);
+        queues.rotate_left(first % places);
+        first = first.wrapping_add(1);
+        let round = desk.round(&queues, false).await;
         match round {
             Round::More | Round::Full if desk.seclusion.is_some() => {
                 shared.alone.freed().await;
@@ -132,6 +136,8 @@ struct Desk {
     slots: Arc<Slots>,
     turns: HashMap<QueueName, (Arc<Turn>, Instant)>,
     backoff: Backoff,
+    /// Told when there are more queues.
+    found: Arc<Notify>,
     /// Keeps all others from being claimed, and since when.
     seclusion: Option<(OwnedRwLockWriteGuard<()>, Instant)>,
     /// When it was last found that runs here are too long to wait for.
@@ -153,6 +159,7 @@ impl Desk {
             slots,
             turns: HashMap::new(),
             backoff: Backoff::new(),
+            found: Arc::default(),
             seclusion: None,
             busy: None,
         }
@@ -186,6 +193,7 @@ impl Desk {
             () = self.shared.quiet.cancelled() => {}
             () = self.shared.woken(Wake::Ready, mark) => {}
             () = self.slots.freed(), if limited => {}
+            () = self.found.notified() => {}
             () = tokio::time::sleep(jittered(poll)) => {}
         }
     }

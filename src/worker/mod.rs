@@ -15,6 +15,7 @@ mod health;
 mod heartbeater;
 mod hooks;
 mod job;
+mod lane;
 mod life;
 mod notes;
 mod place;
@@ -50,6 +51,7 @@ pub use config::{
 pub use failpoint::FailPoints;
 pub use health::{BROKER_FAILURE_MEMORY, Health, LEASE_LOSS_MEMORY, Reason};
 pub use hooks::Failed;
+pub use lane::PATTERN_QUEUES_MAX;
 pub use life::Life;
 pub(crate) use shared::Shared;
 
@@ -71,6 +73,8 @@ pub struct Worker {
     life: watch::Receiver<Life>,
     ended: watch::Receiver<Option<Result<Report, String>>>,
     vitals: Arc<Vitals>,
+    #[cfg(feature = "testing")]
+    cut: tokio_util::sync::CancellationToken,
 }
 
 /// What a worker did, told at its end.
@@ -150,6 +154,12 @@ impl Worker {
     pub async fn shutdown(&self) -> Result<Report> {
         let _ = self.orders.send(Order::Shutdown { failure: None });
         self.report().await
+    }
+
+    /// Ends every run at its next await, before anybody else is told anything.
+    #[cfg(feature = "testing")]
+    pub(crate) fn cut(&self) {
+        self.cut.cancel();
     }
 
     /// Ends with the worker.

@@ -1,6 +1,7 @@
 //! The Scheduler: time passed. Advances what is due, takes over what was lost, and lets the policy settle it; what the
 //! timetable says is in [`ticks`](super::ticks).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,27 +24,64 @@ use super::hooks::{Ended, Failed};
 /// Most tasks moved by one advance.
 const ADVANCE_MAX: usize = 500;
 
+/// How often queues are looked for that a pattern stands for.
+const LOOK: Duration = Duration::from_millis(400);
+
 /// First and longest wait for a task that seems due and is not.
 const LATE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
 
 /// Advances and reclaims every queue of the worker.
-pub(crate) struct Scheduler(pub(crate) Arc<Shared>);
+pub(crate) struct Scheduler {
+    shared: Arc<Shared>,
+    served: HashSet<QueueName>,
+}
 
 impl Actor for Scheduler {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
+        self.serve(context);
+        if self.shared.has_patterns() {
+            self.look(context);
+        }
         #[cfg(feature = "cron")]
-        if self.0.config.schedules {
-            let ticking = super::ticks::tick(self.0.clone());
+        if self.shared.config.schedules {
+            let ticking = super::ticks::tick(self.shared.clone());
             context.spawn(ticking.into_actor(self).map(|(), _, _| ()));
         }
-        for queue in self.0.queues() {
-            let advancing = advance(self.0.clone(), queue.clone());
-            context.spawn(advancing.into_actor(self).map(|(), _, _| ()));
-            let reclaiming = reclaim(self.0.clone(), queue);
-            context.spawn(reclaiming.into_actor(self).map(|(), _, _| ()));
+    }
+}
+
+impl Scheduler {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, served: HashSet::new() }
+    }
+
+    /// Takes care of the queues that came since.
+    fn serve(&mut self, context: &mut Context<Self>) {
+        for queue in self.shared.queues() {
+            if self.served.insert(queue.clone()) {
+                let advancing = advance(self.shared.clone(), queue.clone());
+                context.spawn(advancing.into_actor(self).map(|(), _, _| ()));
+                let reclaiming = reclaim(self.shared.clone(), queue);
+                context.spawn(reclaiming.into_actor(self).map(|(), _, _| ()));
+            }
         }
+    }
+
+    /// Looks for queues, again and again.
+    fn look(&self, context: &mut Context<Self>) {
+        let shared = self.shared.clone();
+        let looking = async move {
+            if let Err(error) = shared.look_for_queues().await {
+                shared.tell(Event::BrokerFailed { verb: "queues", error: error.to_string() });
+            }
+            tokio::time::sleep(jittered(LOOK)).await;
+        };
+        context.spawn(looking.into_actor(self).map(|(), scheduler, context| {
+            scheduler.serve(context);
+            scheduler.look(context);
+        }));
     }
 }
 

@@ -9,42 +9,21 @@ use tokio::sync::{Notify, RwLock, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Operate, Wake};
+use crate::error::Result;
 use crate::event::{Event, Listener};
 use crate::handler::{Around, DataMap, Routes};
 use crate::outcome::Decision;
 use crate::queue::{Kind, KindHash, QueueName};
 use crate::seal::Sealer;
 
-use super::config::{Config, POLL, chance};
+use super::config::{Config, POLL};
 use super::health::Vitals;
 use super::hooks::Hooks;
+use super::lane::LaneState;
 use super::place::Place;
 use super::slots::Slots;
 use super::turn::Turns;
 use super::ward::Ward;
-
-/// Queues that share slots, ready to be claimed from.
-pub(crate) struct LaneState {
-    pub(crate) queues: Vec<(QueueName, u32)>,
-    pub(crate) strict: bool,
-    pub(crate) slots: Arc<Slots>,
-}
-
-impl LaneState {
-    /// In which order to ask the queues this time: as given, or drawn by weight (Efraimidis and Spirakis,
-    /// "Weighted random sampling with a reservoir", 2006: sort by `chance^(1/weight)`).
-    pub(crate) fn order(&self) -> Vec<QueueName> {
-        let mut drawn: Vec<_> = self
-            .queues
-            .iter()
-            .map(|(queue, weight)| (chance().powf(1.0 / f64::from(*weight)), queue.clone()))
-            .collect();
-        if !self.strict {
-            drawn.sort_by(|a, b| b.0.total_cmp(&a.0));
-        }
-        drawn.into_iter().map(|(_, queue)| queue).collect()
-    }
-}
 
 /// What was done so far.
 #[derive(Default)]
@@ -182,11 +161,28 @@ impl Shared {
 
     /// Every queue of every lane, once.
     pub(crate) fn queues(&self) -> Vec<QueueName> {
-        let lanes = self.lanes.iter().flat_map(|lane| &lane.queues);
-        let mut queues: Vec<_> = lanes.map(|(queue, _)| queue.clone()).collect();
+        let lanes = self.lanes.iter().map(LaneState::queues);
+        let mut queues: Vec<_> = lanes
+            .flat_map(|lane| lane.iter().map(|(queue, _)| queue.clone()).collect::<Vec<_>>())
+            .collect();
         queues.sort();
         queues.dedup();
         queues
+    }
+
+    /// Whether queues are to be looked for.
+    pub(crate) fn has_patterns(&self) -> bool {
+        self.lanes.iter().any(LaneState::has_patterns)
+    }
+
+    /// Takes up the queues that came since; each belongs to the first lane that serves it.
+    pub(crate) async fn look_for_queues(&self) -> Result<()> {
+        let mut there = self.broker.queues().await?;
+        for lane in &self.lanes {
+            lane.look(&there);
+            there.retain(|queue| !lane.serves(queue.as_str()));
+        }
+        Ok(())
     }
 
     /// Ends when something of this sort happened since the mark; a second later if the broker cannot say.

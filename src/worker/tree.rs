@@ -112,7 +112,9 @@ impl Tree {
                 let make = || Heartbeater { shared, threads, orders, card };
                 launch(&place, self.term(who), make, |_| ());
             }
-            Who::Scheduler => launch(&self.control, self.term(who), || Scheduler(shared), |_| ()),
+            Who::Scheduler => {
+                launch(&self.control, self.term(who), || Scheduler::new(shared), |_| ())
+            }
             Who::Fetcher => launch(&self.control, self.term(who), || Fetcher(shared), |_| ()),
             Who::Processor(number) => {
                 let (index, place) = self.processors[number].clone();

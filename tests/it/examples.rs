@@ -171,6 +171,33 @@ fn isolated_handlers_cost_their_own_tasks() {
 }
 
 #[test]
+fn middleware_is_on_both_sides() {
+    let told = run("middleware", &[], &home());
+    for line in [
+        "3 pages for acme",
+        "a report is dead, class unpaid: initech has not paid",
+        "was archived: skip_retry",
+        "nobody: a report is enqueued for somebody",
+        "completed 1, archived 1, measured true",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn a_suite_tests_a_week_and_every_crash() {
+    let told = run("testing", &[], &home());
+    for line in [
+        "8 runs in 8 days",
+        "order 7 confirmed at attempt 8",
+        "  After dequeue\n  Before enqueue\n  After enqueue\n",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
+
+#[test]
 fn retries_tell_every_ending() {
     let told = run("retries", &[], &home());
     for line in [

@@ -51,6 +51,8 @@ mod redis_servers;
 mod runtime;
 mod seal;
 mod sequences;
+#[cfg(feature = "testing")]
+mod testing;
 mod tidy;
 #[cfg(all(feature = "sqlite", feature = "cron"))]
 mod timetable;

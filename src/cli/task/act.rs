@@ -47,18 +47,18 @@ pub(super) async fn run(args: Which, act: Act, target: &Target, output: Output) 
     let id: TaskId = args.id.parse()?;
     let broker = target.inspect()?;
     let (queue, _) = find(&*broker, args.queue.as_deref(), id).await?;
-    let did = match act {
-        Act::Run => "pending",
-        Act::Archive => "archived",
-        Act::Delete => "deleted",
-        Act::Reschedule(_) => "rescheduled",
+    let (did, be) = match act {
+        Act::Run => ("pending", "let run"),
+        Act::Archive => ("archived", "archived"),
+        Act::Delete => ("deleted", "deleted"),
+        Act::Reschedule(_) => ("rescheduled", "rescheduled"),
     };
     match broker.act(QueueName::parse(&queue)?, id, act).await? {
         Acted::Done => output.print(&Told { id: id.to_string(), queue, did }),
         Acted::Missing => Err(Error::not_found(format!("task {id} is gone; it ended meanwhile"))),
         Acted::Not(state) => {
             let hint = if state == oncue::state::State::Active { "; cancel it first" } else { "" };
-            Err(Error::invalid(format!("task {id} is {state}: it cannot be {did}{hint}")))
+            Err(Error::invalid(format!("task {id} is {state}: it cannot be {be}{hint}")))
         }
         Acted::Changed => Err(Error::invalid(format!("task {id} was changed meanwhile"))),
     }

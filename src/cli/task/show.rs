@@ -154,6 +154,8 @@ impl fmt::Display for Shown {
         row("reason", self.clear.reason.map(str::to_owned));
         row("created", Some(created.clone()));
         row("failed runs", Some(format!("{attempts} of {} allowed", u64::from(*max_retry) + 1)));
+        row("priority", (self.clear.priority > 0).then(|| self.clear.priority.to_string()));
+        row("tags", (!self.clear.tags.is_empty()).then(|| self.clear.tags.join(" ")));
         row("crashes", (*crashes > 0).then(|| crashes.to_string()));
         row("last failure", self.clear.class.clone());
         row("damage", self.clear.damage.clone());

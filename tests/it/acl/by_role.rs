@@ -85,10 +85,26 @@ impl Broker for ByRole {
     }
 
     fn wait(&self, wake: Wake, seen: Option<u64>) -> Reply<u64> {
-        match wake {
-            Wake::Settled => self.producer.wait(wake, seen),
-            _ => self.worker.wait(wake, seen),
-        }
+        // Each role is a process of its own, and its marks tell what it did itself. Of ends and notes the producer hears.
+        let all = match wake {
+            Wake::Settled | Wake::Noted => vec![self.producer.clone()],
+            _ => [&self.producer, &self.worker, &self.scheduler, &self.operator]
+                .map(Clone::clone)
+                .into(),
+        };
+        Box::pin(async move {
+            loop {
+                let marks = all.iter().map(|broker| broker.wait(wake, None));
+                let marks = futures::future::try_join_all(marks).await?;
+                let total = marks.iter().sum();
+                if seen != Some(total) {
+                    return Ok(total);
+                }
+                let next =
+                    all.iter().zip(marks).map(|(broker, mark)| broker.wait(wake, Some(mark)));
+                futures::future::select_all(next).await.0?;
+            }
+        })
     }
 }
 

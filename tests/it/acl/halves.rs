@@ -354,3 +354,51 @@ fn reclaim() {
         }],
     );
 }
+
+/// A task that wants a lock, which is to be taken from whoever waits with it.
+fn locking(stage: &Stage, spec: Spec, conflict: Conflict) -> Batch {
+    let mut batch = stage.bench.batch([spec]);
+    let names = vec![LockName([7; 16])];
+    let lock = Lock { names, hold: Hold::UntilEnd, lasts: None, conflict, within: None };
+    batch.tasks = vec![NewTask { lock: Some(Box::new(lock)), ..batch.tasks[0].clone() }].into();
+    batch
+}
+
+#[test]
+fn enqueue_with_a_lock() {
+    without_each(
+        "enqueue with a lock",
+        Role::Producer,
+        &[
+            |stage| taken_from(stage, task(KINDS[0]), Conflict::Replace),
+            |stage| taken_from(stage, task(KINDS[0]).after(HOUR), Conflict::Replace),
+            |stage| taken_from(stage, task(KINDS[0]).after(HOUR), Conflict::Reschedule),
+        ],
+    );
+}
+
+fn taken_from(stage: &Stage, holder: Spec, conflict: Conflict) -> Act {
+    stage.bench.enqueue(&locking(stage, holder, conflict));
+    let batch = locking(stage, task(KINDS[0]), conflict);
+    call(move |broker| broker.enqueue(batch.clone()))
+}
+
+#[test]
+fn act() {
+    without_each(
+        "act",
+        Role::Operator,
+        &[
+            |stage| acted(stage, task(KINDS[0]).key("k"), oncue::broker::Act::Delete),
+            |stage| acted(stage, task(KINDS[0]), oncue::broker::Act::Archive),
+            |stage| acted(stage, task(KINDS[0]).after(HOUR), oncue::broker::Act::Run),
+        ],
+    );
+}
+
+fn acted(stage: &Stage, spec: Spec, act: oncue::broker::Act) -> Act {
+    let batch = locking(stage, spec, Conflict::Keep);
+    stage.bench.enqueue(&batch);
+    let (queue, id) = (stage.bench.queue.clone(), batch.tasks[0].envelope.id());
+    call(move |broker| broker.act(queue.clone(), id, act))
+}

@@ -15,22 +15,40 @@ use super::by_role::ByRole;
 use super::users::Users;
 use crate::fixture::*;
 
+#[path = "../conformance/act.rs"]
+mod act;
 #[path = "../conformance/advance.rs"]
 mod advance;
 #[path = "../conformance/beat.rs"]
 mod beat;
+#[path = "../conformance/conflicts.rs"]
+mod conflicts;
 #[path = "../conformance/dequeue.rs"]
 mod dequeue;
 #[path = "../conformance/enqueue.rs"]
 mod enqueue;
+#[path = "../conformance/front.rs"]
+mod front;
 #[path = "../conformance/inspect.rs"]
 mod inspect;
+#[path = "../conformance/lines.rs"]
+mod lines;
+#[path = "../conformance/locks.rs"]
+mod locks;
+#[path = "../conformance/notes.rs"]
+mod notes;
 #[path = "../conformance/reclaim.rs"]
 mod reclaim;
+#[path = "../conformance/releases.rs"]
+mod releases;
+#[path = "../conformance/replace.rs"]
+mod replace;
 #[path = "../conformance/retire.rs"]
 mod retire;
 #[path = "../conformance/settle.rs"]
 mod settle;
+#[path = "../conformance/timetable.rs"]
+mod timetable;
 
 fn open_at(users: Arc<Users>, clock: Arc<ManualClock>) -> Opened {
     users.deploy(&clock);

@@ -14,6 +14,9 @@ const LONG: usize = 300;
 /// Every so manieth task of a line is touched.
 const STRIDE: usize = 7;
 
+/// How a task leaves its line.
+type Way = (&'static str, fn(&Bench, TaskId));
+
 fn touched(put: &[TaskId]) -> Vec<TaskId> {
     put.iter().skip(STRIDE / 2).step_by(STRIDE).copied().collect()
 }
@@ -55,7 +58,7 @@ fn what_left_a_line_is_not_claimed_from_it() {
 
 #[test]
 fn what_came_back_to_a_line_stands_behind_it_once() {
-    let ways: [(&str, fn(&Bench, TaskId)); 5] = [
+    let ways: [Way; 5] = [
         ("archived", |bench, id| assert_eq!(bench.act(id, Act::Archive), Acted::Done)),
         ("cancelled", |bench, id| assert_eq!(bench.cancel(id), Cancelled::Archived)),
         ("put off", |bench, id| {

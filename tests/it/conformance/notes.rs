@@ -10,6 +10,9 @@ use crate::fixture::*;
 
 use Settled::{Done, Gone};
 
+/// What happens to a task whose run left notes.
+type Road = (&'static str, fn(&Bench, &Session, &Claim));
+
 fn note_of(claim: &Claim, slot: Slot, attempt: u32, text: &[u8]) -> Note {
     Note { ticket: claim.ticket, slot, attempt, sealed: sealed(claim, attempt, text) }
 }
@@ -119,7 +122,7 @@ fn the_dead_and_the_unknown_write_nothing() {
 
 #[test]
 fn notes_stay_on_every_road_on_which_the_task_stays() {
-    let roads: [(&str, fn(&Bench, &Session, &Claim)); 9] = [
+    let roads: [Road; 9] = [
         ("retry", |bench, session, claim| {
             bench.end(session, claim, Order::Retry { after: MINUTE, front: false });
         }),
@@ -168,7 +171,7 @@ fn notes_stay_on_every_road_on_which_the_task_stays() {
 
 #[test]
 fn notes_go_with_their_task_and_the_next_of_its_id_finds_none() {
-    let roads: [(&str, fn(&Bench, &Session, &Claim)); 6] = [
+    let roads: [Road; 6] = [
         ("completed", |bench, session, claim| bench.end(session, claim, complete())),
         ("dropped", |bench, session, claim| bench.end(session, claim, Order::Drop)),
         ("deleted", |bench, session, claim| {

@@ -89,13 +89,13 @@ fn a_refusal_is_the_answer_and_nothing_is_stored() {
         _ => Ok(()),
     });
     let refused = oncue::block_on(client.enqueue(Number(1).draft().queue("frozen")));
-    let error = refused.err().expect("refused");
+    let error = refused.expect_err("refused");
     assert!(error.is_denied() && error.to_string() == "not this tenant", "{error}");
     let some = [Number(1).draft(), Number(2).draft().queue("frozen")];
-    assert!(oncue::block_on(client.enqueue_all(some)).err().expect("refused").is_denied());
+    assert!(oncue::block_on(client.enqueue_all(some)).expect_err("refused").is_denied());
     // The queue it may spill to is looked at, too.
     let spills = Number(1).draft().spill_to("frozen");
-    assert!(oncue::block_on(client.enqueue(spills)).err().expect("refused").is_denied());
+    assert!(oncue::block_on(client.enqueue(spills)).expect_err("refused").is_denied());
     assert!(is_empty(&client));
     put(&client, Number(1));
     assert!(!is_empty(&client));
@@ -107,7 +107,7 @@ fn a_panic_refuses_one_enqueue_and_no_more() {
         assert!(task.kind().as_str() != "other", "the middleware broke");
         Ok(())
     });
-    let error = oncue::block_on(client.enqueue(Other(1))).err().expect("refused");
+    let error = oncue::block_on(client.enqueue(Other(1))).expect_err("refused");
     assert!(
         error.is_refused() && format!("{error:?}").contains("the middleware broke"),
         "{error:?}"
@@ -126,7 +126,7 @@ fn what_it_adds_is_bounded_and_never_printed() {
         assert!(shown.contains("headers: 17") && !shown.contains("secret"), "{shown}");
         Ok(())
     });
-    let error = oncue::block_on(client.enqueue(Number(1))).err().expect("too many");
+    let error = oncue::block_on(client.enqueue(Number(1))).expect_err("too many");
     assert!(error.is_too_large(), "{error}");
     assert!(is_empty(&client));
 }

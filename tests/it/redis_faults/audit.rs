@@ -14,8 +14,10 @@ pub struct Audit {
     pub records: BTreeSet<Vec<u8>>,
     /// Records that the next enqueue takes away.
     pub orphans: BTreeSet<Vec<u8>>,
-    /// Where each id is found, by the names of keys; twice in one line is two places.
+    /// Where each id is found, by the names of keys; twice in one line is two places, a void one is none.
     pub places: BTreeMap<Vec<u8>, Vec<String>>,
+    /// Since which turn the places of an id are not void.
+    turns: BTreeMap<Vec<u8>, u32>,
 }
 
 impl Audit {
@@ -26,6 +28,10 @@ impl Audit {
         let pattern = format!("{prefix}*");
         let keys: Vec<Vec<u8>> = redis::cmd("KEYS").arg(pattern).query(&mut admin).expect("keys");
         let mut audit = Self::default();
+        let void: BTreeMap<Vec<u8>, Vec<u8>> =
+            redis::cmd("HGETALL").arg(format!("{prefix}vp")).query(&mut admin).unwrap_or_default();
+        let turn = |place: &Vec<u8>| u32::from_be_bytes(place[..4].try_into().expect("a place"));
+        audit.turns = void.iter().map(|(id, place)| (id.clone(), turn(place))).collect();
         for key in keys {
             audit.read(&mut admin, &key, &key[prefix.len()..]);
         }
@@ -43,7 +49,10 @@ impl Audit {
             b"t" => return self.records.extend(ask(&["HKEYS"])),
             b"or" => return self.orphans.extend(ask(&["SMEMBERS"])),
             b"s" | b"r" | b"c" | b"x" => ask(&["ZRANGE", "0", "-1"]),
-            [b'p' | b'z', _, ..] => ids_behind(6, ask(&["LRANGE", "0", "-1"])),
+            [b'p' | b'z', _, ..] => {
+                let entries = ask(&["LRANGE", "0", "-1"]);
+                entries.iter().flat_map(|entry| self.standing(entry)).collect()
+            }
             _ if name.starts_with(b"a:") || name.starts_with(b"dead:") => {
                 ids_behind(0, ask(&["HVALS"]))
             }
@@ -53,6 +62,17 @@ impl Audit {
             let id = member.get(..16).unwrap_or(&member).to_vec();
             self.places.entry(id).or_default().push(place.clone());
         }
+    }
+
+    /// The ids that have a place in an entry of a line: `since 6 | ids` or `since 6 | id | turn 4`.
+    fn standing(&self, entry: &[u8]) -> Vec<Vec<u8>> {
+        let (packed, turn) = match entry.len() {
+            26 => (&entry[..22], u32::from_be_bytes(entry[22..].try_into().expect("a turn"))),
+            _ => (entry, 0),
+        };
+        let mut ids = ids_behind(6, vec![packed.to_vec()]);
+        ids.retain(|id| self.turns.get(id).is_none_or(|from| turn >= *from));
+        ids
     }
 
     /// The places of a task.

@@ -18,6 +18,7 @@ mod missing;
 mod orders;
 mod outages;
 mod packed;
+mod places;
 mod replies;
 mod rights;
 mod rotation;

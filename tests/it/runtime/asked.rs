@@ -15,22 +15,6 @@ use super::company::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Mounts each of these tests on the embedded broker and on a real Redis.
-macro_rules! on_both {
-    ($($test:ident)*) => {
-        mod on_sqlite {
-            $(#[test] fn $test() { super::$test(super::client()) })*
-        }
-        #[cfg(feature = "redis")]
-        mod on_redis {
-            $(#[test] fn $test() {
-                let server = crate::redis_servers::server::Server::start();
-                super::$test(super::client_on(&server.url()))
-            })*
-        }
-    };
-}
-
 on_both! {
     one_of_its_sort_at_a_time
     alike_is_what_was_said
@@ -154,7 +138,8 @@ fn many_at_once_know_their_winners(client: Client) {
 fn a_debounced_task_runs_once_with_the_last_payload(client: Client) {
     let draft = |text: &str| mail("ada", text).draft().unique(Unique::until_end().fields(["to"]));
     let quiet = Duration::from_millis(200);
-    let last = (0..5).map(|n| put(&client, draft(&n.to_string()).debounce(quiet, None))).last();
+    let put_one = |n: u32| put(&client, draft(&n.to_string()).debounce(quiet, None));
+    let last = (0..5).map(put_one).collect::<Vec<_>>().pop();
     assert_eq!(count(&client, "default", State::Scheduled), 1);
     let company = Company::start(client, |worker| {
         worker.handle(async |mail: Mail| TaskResult::Ok(mail.text))

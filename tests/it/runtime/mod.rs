@@ -1,5 +1,21 @@
 //! The runtime on the embedded broker: real actors, real time, and events to wait for.
 
+/// Mounts each of these tests on the embedded broker and on a real Redis.
+macro_rules! on_both {
+    ($($test:ident)*) => {
+        mod on_sqlite {
+            $(#[test] fn $test() { super::$test(super::super::company::client()) })*
+        }
+        #[cfg(feature = "redis")]
+        mod on_redis {
+            $(#[test] fn $test() {
+                let server = crate::redis_servers::server::Server::start();
+                super::$test(super::super::company::client_on(&server.url()))
+            })*
+        }
+    };
+}
+
 mod alone;
 mod asked;
 mod claims;

@@ -15,21 +15,6 @@ use tokio::sync::Semaphore;
 
 use super::company::*;
 
-macro_rules! on_both {
-    ($($test:ident)*) => {
-        mod on_sqlite {
-            $(#[test] fn $test() { super::$test(super::client()) })*
-        }
-        #[cfg(feature = "redis")]
-        mod on_redis {
-            $(#[test] fn $test() {
-                let server = crate::redis_servers::server::Server::start();
-                super::$test(super::client_on(&server.url()))
-            })*
-        }
-    };
-}
-
 on_both! {
     progress_is_pushed_until_the_end
     the_log_goes_through_all_attempts

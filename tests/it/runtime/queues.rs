@@ -105,3 +105,28 @@ fn a_queue_that_cannot_be_asked_holds_up_nobody_in_a_strict_lane() {
     company.settled(&task);
     company.end();
 }
+
+/// A worker that serves queues by pattern finds those that come later, and everything that is due there.
+fn later_queues_are_served(client: oncue::Client) {
+    let company = Company::start(client.clone(), |worker| {
+        worker
+            .handle(async |number: Number| oncue::TaskResult::Ok(number.0))
+            .lane(oncue::Lane::weighted([("default", 1), ("tenant-*", 2)]))
+    });
+    let first = company.put(Number(1));
+    assert!(matches!(company.settled(&first).0, oncue::outcome::Decision::Complete(_)));
+    for tenant in ["tenant-a", "tenant-b"] {
+        let now = company.put(Number(2).draft().queue(tenant));
+        assert!(matches!(company.settled(&now).0, oncue::outcome::Decision::Complete(_)));
+        let soon = Number(3).draft().queue(tenant).after(std::time::Duration::from_millis(20));
+        let soon = company.put(soon);
+        assert!(matches!(company.settled(&soon).0, oncue::outcome::Decision::Complete(_)));
+    }
+    let other = company.put(Number(4).draft().queue("another"));
+    let last = company.put(Number(5).draft().queue("tenant-b"));
+    company.settled(&last);
+    company.end();
+    assert_eq!(show(&client, &other).expect("there").state, oncue::state::State::Pending);
+}
+
+on_both! { later_queues_are_served }

@@ -5,7 +5,9 @@
 //! some keys. This limits what a role can reach, not how: a producer may also write such keys by hand, and what
 //! it writes does not open.
 
+mod duty;
 mod password;
+mod shared;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,9 +135,9 @@ impl Scope {
 fn commands(roles: &[Role]) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let mut commands: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for role in roles {
-        let duty = table::duty(*role);
+        let duty = duty::duty(*role);
         let inside = duty.functions.iter().flat_map(|name| table::calls_of(name, duty.without));
-        let native = table::CONNECT.iter().chain(duty.native).copied();
+        let native = duty::CONNECT.iter().chain(duty.native).copied();
         for (command, keys) in inside.chain(native) {
             commands.entry(command).or_default().extend(keys);
         }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::table::{CONNECT, Call, FUNCTIONS, Piece, SHARED, calls_of, duty};
+use super::duty::{CONNECT, duty};
+use super::shared::SHARED;
+use super::table::{Call, FUNCTIONS, Piece, calls_of};
 use super::*;
 
 /// Commands that go to a Sentinel, which has users of its own.

@@ -1,0 +1,116 @@
+//! The pieces of Lua that several functions share, and what each does to which key. Part of the one `table`.
+
+use super::table::{Piece, piece};
+
+/// What functions share, by its name in Lua.
+pub(super) const SHARED: &[Piece] = &[
+    piece("now", &[], &[("TIME", &[])]),
+    piece("tally", &[], &[("HINCRBY", &["st"])]),
+    piece("junk", &["tally"], &[]),
+    piece("clear_line", &["junk"], &[("UNLINK", &["p*", "z*", "dead:*", "dd"])]),
+    piece("push_line", &["clear_line"], &[]),
+    piece("open_line", &[], &[("HGET", &["ln"]), ("HSET", &["ln"])]),
+    piece(
+        "bury",
+        &["clear_line"],
+        &[
+            ("EXISTS", &["a:*"]),
+            ("RENAME", &["a:*", "dead:*"]),
+            ("RPUSH", &["dd"]),
+            ("ZADD", &["e"]),
+        ],
+    ),
+    piece(
+        "drop_orphans",
+        &[],
+        &[("DEL", &["or"]), ("EXISTS", &["or"]), ("HDEL", &["t"]), ("SMEMBERS", &["or"])],
+    ),
+    piece("bury_lost", &["bury"], &[("EXISTS", &["a:*"])]),
+    piece("may_settle", &["bury_lost", "now"], &[("ZSCORE", &["l", "q"])]),
+    piece("wake_ready", &[], &[("DEL", &["i"]), ("PUBLISH", &["ready"])]),
+    piece("join", &["push_line", "open_line"], &[]),
+    piece("places_of", &[], &[("HMGET", &["vp"])]),
+    piece("write_places", &[], &[("HDEL", &["vp"]), ("HSET", &["vp"])]),
+    piece("leave_line", &["places_of", "write_places"], &[]),
+    piece(
+        "line_up",
+        &["join", "places_of", "write_places"],
+        &[("EXISTS", &["z", "vp"]), ("SMISMEMBER", &["z"])],
+    ),
+    piece("lock_at", &[], &[("GET", &["u:*"])]),
+    piece("unlock", &["lock_at"], &[("DEL", &["u:*"]), ("HDEL", &["lk"]), ("HMGET", &["lk"])]),
+    piece("end_lock", &["unlock"], &[("SREM", &["lr"])]),
+    piece("start_locks", &["unlock"], &[("HMGET", &["lk"]), ("SADD", &["lr"])]),
+    piece("lock_in", &["lock_at"], &[]),
+    piece("other_of", &["lock_in"], &[]),
+    piece(
+        "waits",
+        &[],
+        &[("HEXISTS", &["t"]), ("SISMEMBER", &["lr"]), ("ZSCORE", &["s", "r", "c", "x"])],
+    ),
+    piece("set_until", &["lock_in"], &[("HGET", &["lk"])]),
+    piece("plan_drop", &["set_until"], &[("HEXISTS", &["ref"])]),
+    piece("plan_lock", &["other_of", "waits", "set_until", "plan_drop"], &[]),
+    piece("write_locks", &[], &[("DEL", &["u:*"]), ("HSET", &["lk"]), ("SET", &["u:*"])]),
+    piece(
+        "of_other_type",
+        &[],
+        &[(
+            "TYPE",
+            &[
+                "tr", "k", "ref", "nt", "lk", "vp", "ln", "z", "cn", "lr", "rf", "d", "r", "s",
+                "c", "x",
+            ],
+        )],
+    ),
+    piece("forget_notes", &[], &[("EXISTS", &["nt"]), ("HDEL", &["nt"])]),
+    piece(
+        "forget",
+        &["unlock", "forget_notes"],
+        &[
+            ("EXISTS", &["tr", "k", "z", "ref", "cn", "nt", "lk", "lr"]),
+            ("HDEL", &["t", "tr", "k", "ref", "lk"]),
+            ("HMGET", &["ref"]),
+            ("SREM", &["z", "cn", "lr"]),
+            ("ZADD", &["d"]),
+        ],
+    ),
+    piece("archive", &["end_lock"], &[("EXISTS", &["lk"]), ("HSET", &["k"]), ("ZADD", &["x"])]),
+    piece("cancelled_of", &[], &[("EXISTS", &["cn"]), ("SMISMEMBER", &["cn"])]),
+    piece("any_cancelled", &[], &[("EXISTS", &["cn"])]),
+    piece(
+        "marks_of",
+        &[],
+        &[("EXISTS", &["cn", "vp", "lk"]), ("HLEN", &["vp", "lk"]), ("SCARD", &["cn", "lr"])],
+    ),
+    piece(
+        "drop_void",
+        &["places_of", "cancelled_of", "archive", "now"],
+        &[("HEXISTS", &["t"]), ("SREM", &["cn"]), ("ZSCORE", &["x"])],
+    ),
+    piece("is_held", &["all_held"], &[]),
+    piece(
+        "place_of",
+        &["is_held"],
+        &[("HEXISTS", &["t"]), ("SISMEMBER", &["or"]), ("ZSCORE", &["s", "r", "c", "x"])],
+    ),
+    piece(
+        "leave",
+        &["leave_line"],
+        &[("HDEL", &["k"]), ("SREM", &["rf"]), ("ZREM", &["s", "r", "c", "x"])],
+    ),
+    piece("schedule", &[], &[("ZADD", &["s"]), ("ZRANGE", &["s"])]),
+    piece("entry_at", &[], &[("HGET", &["cr", "ct"])]),
+    piece("ticks_seen", &["entry_at"], &[]),
+    piece("strike", &[], &[("HSET", &["ct"])]),
+    piece("trails_of", &[], &[("EXISTS", &["tr"]), ("HMGET", &["tr"])]),
+    piece("hold", &[], &[("HSET", &["a:*"])]),
+    piece("masks_of", &[], &[("HMGET", &["ln"])]),
+    piece("lines_of", &[], &[("HGETALL", &["ln"])]),
+    piece(
+        "all_held",
+        &[],
+        &[("HGETALL", &["a:*", "dead:*"]), ("LRANGE", &["dd"]), ("ZRANGE", &["l", "q"])],
+    ),
+    piece("first_time", &[], &[("ZRANGE", &["s", "r", "c"])]),
+];
