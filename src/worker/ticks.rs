@@ -77,7 +77,7 @@ pub(super) async fn tick(shared: Arc<Shared>) {
             }
         }
         // A clock that is set, or a machine that slept, is noticed within a second.
-        let ahead = view.next().map_or(POLL, |next| next.since(shared.broker.now()));
+        let ahead = view.next.map_or(POLL, |next| next.since(shared.broker.now()));
         let wait = view.until_read().min(ahead).min(POLL);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -89,6 +89,8 @@ pub(super) async fn tick(shared: Arc<Shared>) {
 /// The timetable as it was last seen.
 struct View {
     rows: HashMap<(QueueName, String), Row>,
+    /// When something is due next; so a wake-up that means others costs nothing.
+    next: Option<Timestamp>,
     /// Whether it may have changed since.
     changed: bool,
     /// Not read before this.
@@ -100,7 +102,7 @@ struct View {
 impl Default for View {
     fn default() -> Self {
         let now = Instant::now();
-        Self { rows: HashMap::new(), changed: true, earliest: now, latest: now }
+        Self { rows: HashMap::new(), next: None, changed: true, earliest: now, latest: now }
     }
 }
 
@@ -121,9 +123,9 @@ impl View {
         self.latest = self.earliest.max(now + jittered(VIEW));
     }
 
-    /// When something is due next.
-    fn next(&self) -> Option<Timestamp> {
-        self.rows.values().filter_map(|row| row.next).min()
+    /// Looks for what is due next.
+    fn look_ahead(&mut self) {
+        self.next = self.rows.values().filter_map(|row| row.next).min();
     }
 
     /// Takes over what was read. What did not change keeps what was computed of it.
@@ -137,15 +139,21 @@ impl View {
             };
             self.rows.insert(place, row);
         }
+        self.look_ahead();
     }
 
     /// Enqueues what is due; whether something turned out to be not as it was seen. Fails if that is not allowed here.
     async fn serve(&mut self, shared: &Shared) -> Result<bool> {
         let now = shared.broker.now();
+        if self.next.is_none_or(|next| next > now) {
+            return Ok(false);
+        }
         let due = self.rows.iter_mut().filter(|(_, row)| row.next.is_some_and(|next| next <= now));
         let served = due.map(|((queue, name), row)| row.serve(shared, queue, name));
         let served = stream::iter(served).buffer_unordered(ENTRIES_AT_ONCE);
-        served.try_fold(false, async |any, late| Ok(any || late)).await
+        let late = served.try_fold(false, async |any, late| Ok(any || late)).await;
+        self.look_ahead();
+        late
     }
 }
 
