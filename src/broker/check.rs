@@ -1,8 +1,9 @@
 //! What can be checked of a call before a broker is asked: sizes, and what fits together.
 
 use super::{
-    Ask, BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, CLAIMS_MAX, NewTask, PAGE_ROWS_MAX, SWEEP_MAX,
-    Settlement, Sweep,
+    Ask, BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, CLAIMS_MAX, ENTRY_BYTES_MAX, LOCK_NAMES_MAX,
+    Lock, NOTE_BYTES_MAX, NewTask, Note, PAGE_ROWS_MAX, SWEEP_MAX, Settlement, Sweep, Tick,
+    check_name,
 };
 use crate::envelope::{Envelope, Header, PRIORITY_MAX, Stored};
 use crate::error::{Error, Result};
@@ -10,11 +11,11 @@ use crate::error::{Error, Result};
 /// A batch: of one queue, within its limits.
 pub(crate) fn batch(batch: &Batch) -> Result<()> {
     if let Some(tick) = &batch.tick {
-        tick.check()?;
+        self::tick(tick)?;
     }
     for NewTask { envelope, lock, .. } in batch.tasks.iter() {
         if let Some(lock) = lock {
-            lock.check()?;
+            self::lock(lock)?;
         }
         let header = envelope.header();
         if header.queue != batch.queue {
@@ -55,6 +56,50 @@ pub(crate) fn replacement(seen: &Stored, envelope: &Envelope) -> Result<()> {
         "the new record of task {} is of another id, kind, queue, priority or class; enqueue a new task instead",
         seen.id()
     )))
+}
+
+/// A tick that can be compared.
+fn tick(tick: &Tick) -> Result<()> {
+    if tick.at <= tick.last {
+        return Err(Error::invalid("a tick must come after the last one"));
+    }
+    check_name(&tick.entry)
+}
+
+/// A lock that can be taken.
+fn lock(lock: &Lock) -> Result<()> {
+    if (1..=LOCK_NAMES_MAX).contains(&lock.names.len()) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "a lock of {} names; it has 1 to {LOCK_NAMES_MAX}, one for each index key",
+        lock.names.len()
+    )))
+}
+
+/// How many notes, and how large.
+pub(crate) fn notes(notes: &[Note]) -> Result<()> {
+    if notes.len() > CLAIMS_MAX {
+        return Err(Error::too_large(format!("{} notes; send at most {CLAIMS_MAX}", notes.len())));
+    }
+    let largest = notes.iter().map(|note| note.sealed.as_bytes().len()).max().unwrap_or_default();
+    if largest > NOTE_BYTES_MAX {
+        return Err(Error::too_large(format!(
+            "a note of {largest} bytes; at most {NOTE_BYTES_MAX}"
+        )));
+    }
+    Ok(())
+}
+
+/// What is to be written in the timetable.
+pub(crate) fn entry(name: &str, body: &[u8]) -> Result<()> {
+    if body.len() > ENTRY_BYTES_MAX {
+        return Err(Error::too_large(format!(
+            "an entry of {} bytes; at most {ENTRY_BYTES_MAX}",
+            body.len()
+        )));
+    }
+    check_name(name)
 }
 
 /// How much is asked for.

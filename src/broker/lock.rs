@@ -6,7 +6,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
 pub use crate::task::{Conflict, Hold};
 
 /// Most names of one lock.
@@ -38,17 +37,4 @@ pub struct Lock {
     /// For [`Conflict::Replace`] and [`Conflict::Reschedule`]: no due time is later than this after the lock was first
     /// taken; a task that replaces another inherits that time.
     pub within: Option<Duration>,
-}
-
-impl Lock {
-    /// Whether a broker can take it.
-    pub(crate) fn check(&self) -> Result<()> {
-        if (1..=LOCK_NAMES_MAX).contains(&self.names.len()) {
-            return Ok(());
-        }
-        Err(Error::invalid(format!(
-            "a lock of {} names; it has 1 to {LOCK_NAMES_MAX}, one for each index key",
-            self.names.len()
-        )))
-    }
 }

@@ -56,7 +56,7 @@ pub use presence::{
 };
 pub use settlement::{Effect, Order, Settled, Settlement};
 pub use ticket::Ticket;
-#[cfg(feature = "cron")]
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "cron"))]
 pub(crate) use timetable::check_name;
 pub use timetable::{
     ENTRIES_MAX, ENTRY_BYTES_MAX, ENTRY_NAME_BYTES_MAX, Entry, TICKS_KEPT, Tick, Timetable,

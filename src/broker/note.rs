@@ -2,12 +2,11 @@
 //!
 //! A note is no result and decides nothing. It goes when its task goes.
 
-use crate::error::{Error, Result};
 use crate::queue::QueueName;
 use crate::seal::Sealed;
 use crate::task::TaskId;
 
-use super::{Broker, CLAIMS_MAX, Kept, Reply, Session, Settled, Ticket};
+use super::{Broker, Kept, Reply, Session, Settled, Ticket};
 
 /// Most bytes of one sealed note: 64 KiB.
 pub const NOTE_BYTES_MAX: usize = 64 * 1024;
@@ -60,18 +59,4 @@ pub trait Annotate: Broker {
 
     /// The notes of a task, in the order of their slots; none if there is no such task.
     fn notes(&self, queue: QueueName, id: TaskId) -> Reply<Vec<(Slot, Kept)>>;
-}
-
-/// How many notes, and how large.
-pub(crate) fn check(notes: &[Note]) -> Result<()> {
-    if notes.len() > CLAIMS_MAX {
-        return Err(Error::too_large(format!("{} notes; send at most {CLAIMS_MAX}", notes.len())));
-    }
-    let largest = notes.iter().map(|note| note.sealed.as_bytes().len()).max().unwrap_or_default();
-    if largest > NOTE_BYTES_MAX {
-        return Err(Error::too_large(format!(
-            "a note of {largest} bytes; at most {NOTE_BYTES_MAX}"
-        )));
-    }
-    Ok(())
 }

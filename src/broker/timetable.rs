@@ -4,6 +4,7 @@
 //! however many schedulers there are and however late one of them is, is: see [`Tick`].
 
 use crate::clock::Timestamp;
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "cron"))]
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
 use crate::task::TaskId;
@@ -52,16 +53,6 @@ pub struct Tick {
     pub at: Timestamp,
 }
 
-impl Tick {
-    /// Whether a broker can compare it.
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.at <= self.last {
-            return Err(Error::invalid("a tick must come after the last one"));
-        }
-        check_name(&self.entry)
-    }
-}
-
 /// Keeps the timetable.
 pub trait Timetable: Broker {
     /// Every entry, by queue and name.
@@ -76,6 +67,7 @@ pub trait Timetable: Broker {
 }
 
 /// Whether this may be the name of an entry.
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "cron"))]
 pub(crate) fn check_name(name: &str) -> Result<()> {
     let fits = (1..=ENTRY_NAME_BYTES_MAX).contains(&name.len());
     if fits && name.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -84,15 +76,4 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     Err(Error::invalid(format!(
         "{name:?} is no name of an entry; use 1 to {ENTRY_NAME_BYTES_MAX} visible ASCII characters"
     )))
-}
-
-/// Whether this may be written.
-pub(crate) fn check_entry(name: &str, body: &[u8]) -> Result<()> {
-    if body.len() > ENTRY_BYTES_MAX {
-        return Err(Error::too_large(format!(
-            "an entry of {} bytes; at most {ENTRY_BYTES_MAX}",
-            body.len()
-        )));
-    }
-    check_name(name)
 }

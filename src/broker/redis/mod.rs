@@ -316,7 +316,7 @@ impl Broker for RedisBroker {
 
 impl Annotate for RedisBroker {
     fn note(&self, session: Session, notes: Vec<Note>) -> Reply<Vec<Settled>> {
-        match super::note::check(&notes) {
+        match check::notes(&notes) {
             Ok(()) => self.call(|broker| note::note(broker, session, notes)),
             Err(error) => ready(Err(error)),
         }
@@ -333,14 +333,14 @@ impl Timetable for RedisBroker {
     }
 
     fn write_entry(&self, queue: QueueName, name: String, body: Vec<u8>, seen: u64) -> Reply<bool> {
-        match super::timetable::check_entry(&name, &body) {
+        match check::entry(&name, &body) {
             Ok(()) => self.call(move |broker| timetable::write(broker, queue, name, body, seen)),
             Err(error) => ready(Err(error)),
         }
     }
 
     fn remove_entry(&self, queue: QueueName, name: String) -> Reply<bool> {
-        match super::timetable::check_name(&name) {
+        match super::check_name(&name) {
             Ok(()) => self.call(move |broker| timetable::remove(broker, queue, name)),
             Err(error) => ready(Err(error)),
         }

@@ -306,7 +306,7 @@ impl Inspect for SqliteBroker {
 
 impl Annotate for SqliteBroker {
     fn note(&self, session: Session, notes: Vec<Note>) -> Reply<Vec<Settled>> {
-        if let Err(error) = super::note::check(&notes) {
+        if let Err(error) = check::notes(&notes) {
             return ready(Err(error));
         }
         // Whether an effect is done cannot be found out again.
@@ -326,7 +326,7 @@ impl Timetable for SqliteBroker {
     }
 
     fn write_entry(&self, queue: QueueName, name: String, body: Vec<u8>, seen: u64) -> Reply<bool> {
-        if let Err(error) = super::timetable::check_entry(&name, &body) {
+        if let Err(error) = check::entry(&name, &body) {
             return ready(Err(error));
         }
         self.0.writer.call(Haste::Hard, move |tx| timetable::write(tx, &queue, &name, &body, seen))
