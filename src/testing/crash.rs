@@ -20,7 +20,7 @@ pub struct Crashes {
 
 /// Runs a scenario to its end, and then again and again on a fresh [`Bench`], its worker killed at the first step, the
 /// second, and so on until it ends before. A step is before and after every call to the broker that writes, be it of
-/// the runtime or of a handler by the [client of the bench](Bench::client), and after every one that brought tasks: so
+/// the runtime or of a handler by the [client of the bench](Bench::client), and after every claim: so
 /// it dies before a task is claimed, once it is claimed and not begun, at each write of its handler, once that is done
 /// and not settled, and once it is settled. After each crash another worker takes over, and `check` sees what came of it.
 ///

@@ -198,13 +198,14 @@ impl Crew {
 
     /// Buries it after its fuse has blown: no code of its runs goes on, and its leases are over.
     pub(super) async fn bury(self) -> Result<()> {
-        let sessions = self.wire.cut();
+        self.wire.cut();
         // The order matters: a run that heard that its call failed would go on.
         self.worker.cut();
         self.ground.fuse.bury();
         // It hears of its end by an error.
         let _ = self.worker.shutdown().await;
         self.ground.fuse.mend();
+        let sessions = self.wire.sessions();
         let beat = Beat { sessions, lease: Duration::ZERO, presence: None };
         self.ground.broker.beat(beat).await.map(drop)
     }

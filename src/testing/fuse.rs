@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// A step: one moment before or after a call that writes, or after one that brought tasks.
+/// A step: one moment before or after a call that writes, or after one that claimed tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Counted from 1.

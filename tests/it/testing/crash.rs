@@ -178,3 +178,23 @@ fn what_is_wrong_with_the_scenario_is_told() {
     ));
     assert!(broken.expect_err("no handlers").is_invalid());
 }
+
+/// A worker may be about to claim when it dies: what it claimed then is in the hands of nobody who lives.
+#[test]
+fn claims_that_were_on_their_way_come_back() {
+    for _ in 0..8 {
+        let crashes = oncue::block_on(crash_at_every_step(
+            async |bench| {
+                let later = Order(7).draft().after(std::time::Duration::from_secs(86_400));
+                bench.client().enqueue(later).await?;
+                let (client, deeds) = (bench.client().clone(), Deeds::default());
+                Ok(World { client, deeds })
+            },
+            |world, worker| world.of(worker.handle(safe)),
+            async |_, bench| {
+                assert_eq!(enqueued::<Order>(bench.client()).expect("read").len(), 0, "it ended");
+            },
+        ));
+        assert_eq!(told(&crashes.expect("it holds")), STEPS);
+    }
+}
