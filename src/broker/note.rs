@@ -3,7 +3,7 @@
 //! A note is no result and decides nothing. It goes when its task goes.
 
 use crate::queue::QueueName;
-use crate::seal::Sealed;
+use crate::seal::{Purpose, Sealed};
 use crate::task::TaskId;
 
 use super::{Broker, Kept, Reply, Session, Settled, Ticket};
@@ -29,6 +29,15 @@ impl Slot {
     /// The number this slot is stored as. Golden: never changes.
     pub const fn code(self) -> u8 {
         self as u8
+    }
+
+    /// What its notes are sealed as.
+    pub const fn purpose(self) -> Purpose {
+        match self {
+            Self::Progress => Purpose::Progress,
+            Self::Log => Purpose::Log,
+            Self::Effects => Purpose::Effects,
+        }
     }
 
     /// The slot stored as `code`.

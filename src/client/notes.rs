@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::broker::{Slot, Wake};
 use crate::error::{Error, Result};
-use crate::seal::{Purpose, Seat};
+use crate::seal::Seat;
 use crate::task::Log;
 
 use super::Handle;
@@ -89,12 +89,8 @@ impl Handle {
         let Some(view) = broker.glance(self.queue().clone(), self.id()).await? else {
             return Ok(None);
         };
-        let purpose = match slot {
-            Slot::Progress => Purpose::Progress,
-            Slot::Log => Purpose::Log,
-            Slot::Effects => Purpose::Effects,
-        };
         let header = view.stored.header_bytes();
+        let purpose = slot.purpose();
         let seat = Seat { purpose, task: self.id(), attempt: kept.attempt, header };
         let opened = self.client.sealer().open(&seat, &kept.sealed)?;
         Ok(Some(((kept.attempt, kept.sealed), opened.plaintext.to_vec())))

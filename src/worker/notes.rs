@@ -6,7 +6,7 @@ use crate::broker::{Note, Settled, Slot};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::handler::{EFFECTS_BYTES_MAX, Effect, Effects, TaskContext, Wanted};
-use crate::seal::{Purpose, Seat};
+use crate::seal::Seat;
 use crate::task::Log;
 
 use super::Shared;
@@ -96,7 +96,7 @@ impl Book<'_> {
 
     fn seat(&self, slot: Slot, attempt: u32) -> Seat<'_> {
         let (task, header) = (self.job.claim.id(), self.job.claim.stored.header_bytes());
-        Seat { purpose: purpose(slot), task, attempt, header }
+        Seat { purpose: slot.purpose(), task, attempt, header }
     }
 
     async fn read(&self, slot: Slot) -> Result<Option<Vec<u8>>> {
@@ -115,15 +115,6 @@ impl Book<'_> {
             [Settled::Done] => Ok(()),
             _ => Err(Error::fenced("the task belongs to somebody else by now")),
         }
-    }
-}
-
-/// What the notes of a slot are sealed as.
-pub(crate) fn purpose(slot: Slot) -> Purpose {
-    match slot {
-        Slot::Progress => Purpose::Progress,
-        Slot::Log => Purpose::Log,
-        Slot::Effects => Purpose::Effects,
     }
 }
 

@@ -1,37 +1,11 @@
 //! `oncue cron` on a timetable, from outside: a whole life of an entry, exit codes, and what is wrong with one.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use oncue::queue::QueueName;
 use serde_json::{Value, json};
 
-fn oncue(folder: &Path, args: &[&str]) -> (i32, Value, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_oncue"));
-    for name in ["ONCUE_KEY", "ONCUE_KEY_FILE", "RUST_LOG"] {
-        command.env_remove(name);
-    }
-    let url = format!("sqlite:{}", folder.join("a.db").display());
-    let output = command.env("ONCUE_BROKER", url).args(args).arg("--json").output().expect("runs");
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
-    let told = serde_json::from_str(text(&output.stdout).trim()).unwrap_or(Value::Null);
-    (output.status.code().expect("an exit code"), told, text(&output.stderr))
-}
-
-#[track_caller]
-fn answer(folder: &Path, args: &[&str]) -> Value {
-    let (code, told, stderr) = oncue(folder, args);
-    assert_eq!(code, 0, "{args:?}: {stderr}");
-    told
-}
-
-#[track_caller]
-fn fails(folder: &Path, args: &[&str], exit: i32, word: &str) {
-    let (code, _, stderr) = oncue(folder, args);
-    assert_eq!(code, exit, "{args:?}: {stderr}");
-    assert!(stderr.contains(word), "{word:?} is not in {stderr}");
-}
+use crate::cli_operate::{answer, fails, oncue};
 
 const ADD: [&str; 8] =
     ["cron", "add", "nightly", "30 2 * * *", "--kind", "report", "--payload", "{\"shop\":7}"];

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::runtime::company::{Number, PATIENCE};
 
-fn oncue(folder: &Path, args: &[&str]) -> (i32, Value, String) {
+pub fn oncue(folder: &Path, args: &[&str]) -> (i32, Value, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oncue"));
     for name in ["ONCUE_KEY", "ONCUE_KEY_FILE", "RUST_LOG"] {
         command.env_remove(name);
@@ -24,14 +24,14 @@ fn oncue(folder: &Path, args: &[&str]) -> (i32, Value, String) {
 }
 
 #[track_caller]
-fn answer(folder: &Path, args: &[&str]) -> Value {
+pub fn answer(folder: &Path, args: &[&str]) -> Value {
     let (code, told, stderr) = oncue(folder, args);
     assert_eq!(code, 0, "{args:?}: {stderr}");
     told
 }
 
 #[track_caller]
-fn fails(folder: &Path, args: &[&str], exit: i32, word: &str) {
+pub fn fails(folder: &Path, args: &[&str], exit: i32, word: &str) {
     let (code, _, stderr) = oncue(folder, args);
     assert_eq!(code, exit, "{args:?}: {stderr}");
     assert!(stderr.contains(word), "{word:?} is not in {stderr}");
