@@ -97,7 +97,13 @@ impl Fake {
         let records = self.records.lock().expect("not poisoned");
         let claim = |(ticket, record): &(Ticket, Vec<u8>)| {
             let stored = Stored::parse(ticket.id, record.clone()).expect("a record");
-            Claim { ticket: *ticket, cause: Cause::Dequeued, stored, trail: Trail::default() }
+            Claim {
+                ticket: *ticket,
+                cause: Cause::Dequeued,
+                stored,
+                trail: Trail::default(),
+                group: None,
+            }
         };
         *self.claims.lock().expect("not poisoned") = records.iter().map(claim).collect();
         self.left.store(records.len(), Ordering::SeqCst);
@@ -204,6 +210,10 @@ impl Operate for Fake {
 
 impl Inspect for Fake {
     fn queues(&self) -> Reply<Vec<QueueName>> {
+        self.answer(Vec::new())
+    }
+
+    fn groups(&self, _: QueueName) -> Reply<Vec<Gathering>> {
         self.answer(Vec::new())
     }
 

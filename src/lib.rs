@@ -88,7 +88,7 @@ pub use handler::{child, isolated};
 #[cfg(feature = "isolate")]
 pub use isolate::{Limits, Network, Program};
 pub use retry::RetryPolicy;
-pub use task::{Draft, Task, TaskId, Unique};
+pub use task::{Draft, Group, Task, TaskId, Unique};
 pub use worker::{Lane, Worker};
 
 /// A client of the broker at this URL, with the keys [`Connect`] finds.

@@ -33,7 +33,7 @@ pub enum State {
     Completed,
     /// The dead letter: will not run again by itself; carries a [`Reason`].
     Archived,
-    /// Gathered in a group that is not closed yet.
+    /// In a group, which gathers or waits to be claimed.
     Aggregating,
     /// Held back by other tasks or a signal.
     Waiting,
@@ -202,7 +202,12 @@ pub const TRANSITIONS: &[(Option<State>, Cause, Option<State>)] = {
         (Some(Active), Retire, Some(Pending)),
         (Some(Scheduled), Advance, Some(Pending)),
         (Some(Retry), Advance, Some(Pending)),
-        (Some(Aggregating), Advance, Some(Pending)),
+        (Some(Scheduled), Advance, Some(Aggregating)),
+        (Some(Retry), Advance, Some(Aggregating)),
+        (Some(Aggregating), Dequeue, Some(Active)),
+        (Some(Active), Settle, Some(Aggregating)),
+        (Some(Active), Retire, Some(Aggregating)),
+        (Some(Aggregating), Reclaim, Some(Active)),
         (Some(Completed), Advance, None),
         (Some(Active), Reclaim, Some(Active)),
         (Some(Pending), Reclaim, Some(Active)),

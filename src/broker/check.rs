@@ -7,17 +7,19 @@ use super::{
 };
 use crate::envelope::{Envelope, Header, PRIORITY_MAX, Stored};
 use crate::error::{Error, Result};
+use crate::task::Group;
 
 /// A batch: of one queue, within its limits.
 pub(crate) fn batch(batch: &Batch) -> Result<()> {
     if let Some(tick) = &batch.tick {
         self::tick(tick)?;
     }
-    for NewTask { envelope, lock, .. } in batch.tasks.iter() {
+    for NewTask { envelope, lock, group, front, .. } in batch.tasks.iter() {
         if let Some(lock) = lock {
             self::lock(lock)?;
         }
         let header = envelope.header();
+        self::group(header, group.as_deref(), *front)?;
         if header.queue != batch.queue {
             return Err(Error::invalid(format!(
                 "a task for queue {} in a batch for queue {}; one queue a batch",
@@ -47,13 +49,19 @@ pub(crate) fn batch(batch: &Batch) -> Result<()> {
 pub(crate) fn replacement(seen: &Stored, envelope: &Envelope) -> Result<()> {
     let (old, new) = (seen.header()?, envelope.header());
     let stays = |header: &Header| {
-        (header.kind.clone(), header.queue.clone(), header.priority, header.class)
+        (
+            header.kind.clone(),
+            header.queue.clone(),
+            header.priority,
+            header.class,
+            header.group.clone(),
+        )
     };
     if seen.id() == envelope.id() && stays(&old) == stays(new) {
         return Ok(());
     }
     Err(Error::invalid(format!(
-        "the new record of task {} is of another id, kind, queue, priority or class; enqueue a new task instead",
+        "the new record of task {} is of another id, kind, queue, priority, class or group; enqueue a new task instead",
         seen.id()
     )))
 }
@@ -75,6 +83,20 @@ fn lock(lock: &Lock) -> Result<()> {
         "a lock of {} names; it has 1 to {LOCK_NAMES_MAX}, one for each index key",
         lock.names.len()
     )))
+}
+
+/// A group that can be joined: the one the header names.
+fn group(header: &Header, group: Option<&Group>, front: bool) -> Result<()> {
+    if header.group.as_ref() != group.map(|group| &group.name) {
+        return Err(Error::invalid("a task joins the group that its header names, and no other"));
+    }
+    match group {
+        Some(_) if front || header.priority > 0 => {
+            Err(Error::invalid("a task of a group has no priority and does not go to the front"))
+        }
+        Some(group) => group.check(),
+        None => Ok(()),
+    }
 }
 
 /// How many notes, and how large.

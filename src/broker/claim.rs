@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::envelope::{Envelope, Stored};
 use crate::queue::{KindHash, QueueName};
-use crate::task::{Due, TaskId, Trail};
+use crate::task::{Due, Group, TaskId, Trail};
 
 use super::{Lock, Tick, Ticket};
 
@@ -63,12 +63,14 @@ pub struct NewTask {
     pub front: bool,
     /// What it wants to be the only one of.
     pub lock: Option<Box<Lock>>,
+    /// The group it joins whenever it would become pending; the one its header names.
+    pub group: Option<Box<Group>>,
 }
 
 impl NewTask {
-    /// A task that goes behind the others, and wants to be the only one of nothing.
+    /// A task that goes behind the others, wants to be the only one of nothing, and joins no group.
     pub fn new(envelope: Envelope, due: Due) -> Self {
-        Self { envelope, due, fresh: false, front: false, lock: None }
+        Self { envelope, due, fresh: false, front: false, lock: None, group: None }
     }
 }
 
@@ -139,9 +141,10 @@ pub struct Ask {
     pub session: Session,
     /// How long the session lives without a beat; written when the session is opened.
     pub lease: Duration,
-    /// How many at most; up to [`CLAIMS_MAX`](super::CLAIMS_MAX).
+    /// How many at most; up to [`CLAIMS_MAX`](super::CLAIMS_MAX). A closed group is claimed whole and counts as one;
+    /// no more of them are claimed than there is room for [`CLAIMS_MAX`](super::CLAIMS_MAX) claims in all.
     pub max: usize,
-    /// From which lane.
+    /// From which lane. Groups are claimed in [`Lane::Shared`].
     pub lane: Lane,
     /// The kinds it takes, and how many of each at most. All others are refused: set aside, so that
     /// nothing waits behind them.
@@ -170,6 +173,8 @@ pub struct Claim {
     pub stored: Stored,
     /// What happened to it so far.
     pub trail: Trail,
+    /// Which of the groups in this answer it was claimed with, by number; none: it was claimed by itself.
+    pub group: Option<u32>,
 }
 
 impl Claim {

@@ -2,9 +2,11 @@
 //!
 //! What it shows is clear metadata; results and errors stay sealed until [`seal`](crate::seal) opens them.
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 use crate::envelope::Stored;
-use crate::queue::QueueName;
+use crate::queue::{Kind, KindHash, QueueName};
 use crate::state::{Reason, State};
 use crate::task::{TaskId, Trail};
 
@@ -21,10 +23,14 @@ pub trait Inspect: Broker {
     /// The task that holds a lock under any of these names.
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>>;
 
+    /// The groups of a queue that hold tasks, the oldest first; at most [`PAGE_ROWS_MAX`].
+    fn groups(&self, queue: QueueName) -> Reply<Vec<Gathering>>;
+
     /// Every queue with its counts.
     fn stats(&self) -> Reply<Vec<QueueStats>>;
 
-    /// One page of the tasks of a queue in a state, oldest first: by due time where the state has one.
+    /// One page of the tasks of a queue in a state, oldest first: by due time where the state has one, by when they
+    /// joined their groups where they gather.
     fn list(&self, page: Page) -> Reply<Listing>;
 
     /// One task, if the queue has it.
@@ -76,6 +82,45 @@ pub struct QueueStats {
     pub paused: bool,
     /// How many tasks that have not ended it may hold, if there is a limit.
     pub limit: Option<u64>,
+    /// How many bytes its records have, if they are counted: while it has a limit of bytes.
+    pub bytes: Option<u64>,
+    /// Tasks that went because too many were kept, or for too long; ever.
+    pub trimmed: u64,
+    /// What else was set.
+    pub settings: Settings,
+}
+
+/// Settings of a queue beside its pause and its limit of tasks: see [`Setting`](super::Setting).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Most bytes of all its records.
+    pub bytes: Option<u64>,
+    /// Most active tasks.
+    pub concurrency: Option<u64>,
+    /// Most active tasks of each of these kinds, sorted by kind.
+    pub kinds: Vec<(Kind, u64)>,
+    /// Most completed tasks.
+    pub completed: Option<u64>,
+    /// Most archived tasks.
+    pub archived: Option<u64>,
+    /// How long archived tasks are kept.
+    pub archived_for: Option<Duration>,
+}
+
+/// A group that holds tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gathering {
+    /// Its kind.
+    pub kind: KindHash,
+    /// Its name.
+    pub name: String,
+    /// How many tasks gather in it.
+    pub tasks: u64,
+    /// When the first of them joined it.
+    pub since: Timestamp,
+    /// When it closes by itself; none: it is closed.
+    pub closes: Option<Timestamp>,
 }
 
 impl QueueStats {
@@ -89,6 +134,9 @@ impl QueueStats {
             oldest: None,
             paused: false,
             limit: None,
+            bytes: None,
+            trimmed: 0,
+            settings: Settings::default(),
         }
     }
 

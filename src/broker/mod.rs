@@ -14,6 +14,9 @@
 //!   was; after a `dequeue` whose reply was lost the session is retired and a new one is used.
 //! - **Order**: within one kind by priority, then first due first served; what is released goes before
 //!   what never ran. Nothing accepted waits behind anything that is not.
+//! - **Groups**: a task of a group is never pending where it is not asked to be by a person, or must run alone: it joins
+//!   its group instead, whatever brought it back, as one that comes anew. Closed groups are claimed whole, before what is
+//!   pending of their kind, the one closed first goes first; each of their tasks is a claim of its own from then on.
 //! - **Time** is the broker's own; delays are added to it (D1: never early).
 //!
 //! Calls may run concurrently; a broker that coalesces them does so without timers.
@@ -45,12 +48,14 @@ use futures::future::BoxFuture;
 pub use claim::{
     Ask, Batch, BatchId, Cause, Claim, Enqueued, Lane, NewTask, Session, SessionId, Sweep,
 };
-pub use inspect::{Inspect, Kept, Listing, PAGE_ROWS_MAX, Page, QueueStats, TaskView, Usage};
+pub use inspect::{
+    Gathering, Inspect, Kept, Listing, PAGE_ROWS_MAX, Page, QueueStats, Settings, TaskView, Usage,
+};
 pub use lock::{Conflict, Hold, LOCK_NAMES_MAX, Lock, LockName};
 #[cfg(feature = "failpoints")]
 pub use mutant::Mutant;
 pub use note::{Annotate, NOTE_BYTES_MAX, Note, Slot};
-pub use operate::{Act, Acted, Cancelled, Operate, Setting};
+pub use operate::{Act, Acted, Cancelled, KIND_LIMITS_MAX, Operate, Setting};
 pub use presence::{
     ABOUT_BYTES_MAX, About, Orders, Presence, Present, RESTARTS_MAX, Signal, WorkerId,
 };
@@ -108,12 +113,12 @@ pub trait Broker: Send + Sync + 'static {
     /// answers how many. The session still settles what is known. Retiring twice is harmless.
     fn retire(&self, session: Session, known: Vec<TaskId>) -> Reply<usize>;
 
-    /// Moves what is due: scheduled and retry to pending, completed past its retention to gone; at most
-    /// `limit` tasks.
+    /// Moves what is due: scheduled and retry to pending, or into their groups; completed past its retention to gone, and
+    /// what a queue is not to keep; at most `limit` tasks. Closes groups whose time has come, at most `limit`.
     fn advance(&self, queue: QueueName, limit: usize) -> Reply<Advanced>;
 
     /// Kills expired sessions and takes over up to [`SWEEP_MAX`] of their claims, and of the pending
-    /// tasks nobody took for the whole grace, into a sweep session of the caller's, to be settled there.
+    /// tasks and closed groups nobody took for the whole grace, into a sweep session of the caller's, to be settled there.
     /// A session that may not claim [`is_fenced`](crate::Error::is_fenced); a new one is opened only if
     /// something is taken over.
     fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>>;
@@ -131,11 +136,11 @@ pub trait Broker: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Advanced {
-    /// Tasks that became pending.
+    /// Tasks that became pending, or joined their groups.
     pub moved: usize,
-    /// Tasks whose retention was over.
+    /// Tasks whose retention was over, or that were too many to keep.
     pub expired: usize,
-    /// When the next task is due, if any is.
+    /// When the next task is due or the next group closes, if any does.
     pub next: Option<Timestamp>,
     /// Whether the limit was reached and more is due now.
     pub more: bool,

@@ -47,11 +47,21 @@ pub enum Mutant {
     StealLock,
     /// A tick is enqueued although it was.
     TickTwice,
+    /// Of a closed group only as many tasks are claimed as a dequeue asks for.
+    SplitGroup,
+    /// A group closes a second early.
+    CloseEarly,
+    /// What is handed back of a group is pending by itself.
+    ForgetGroup,
+    /// How many tasks of a queue or kind are active is not looked at.
+    IgnoreConcurrency,
+    /// Of what is kept, the newest goes when it is too many.
+    TrimNewest,
 }
 
 impl Mutant {
     /// Every fault.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::ForgetFence,
         Self::SettleDead,
         Self::ReopenRetired,
@@ -73,5 +83,10 @@ impl Mutant {
         Self::LeakLock,
         Self::StealLock,
         Self::TickTwice,
+        Self::SplitGroup,
+        Self::CloseEarly,
+        Self::ForgetGroup,
+        Self::IgnoreConcurrency,
+        Self::TrimNewest,
     ];
 }

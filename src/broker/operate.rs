@@ -1,8 +1,10 @@
 //! What people do to what a broker keeps: cancel a task, pause or limit a queue, tell a worker. Rare, and atomic
 //! like the verbs; what only reads is in [`Inspect`].
 
+use std::time::Duration;
+
 use crate::envelope::{Envelope, Stored};
-use crate::queue::QueueName;
+use crate::queue::{Kind, QueueName};
 use crate::state::State;
 use crate::task::{Due, TaskId};
 
@@ -19,7 +21,7 @@ pub trait Operate: Inspect + Annotate + Timetable {
     fn act(&self, queue: QueueName, id: TaskId, act: Act) -> Reply<Acted>;
 
     /// Writes another record in place of one that still is as it was seen: the task stays the same, in its state and its
-    /// place. Scheduled, pending and retry only. Kind, queue and priority stay; others [`is_invalid`](crate::Error::is_invalid).
+    /// place. Scheduled, pending, retry and aggregating only. Kind, queue, priority and group stay; others [`is_invalid`](crate::Error::is_invalid).
     /// A record that is not the one seen any more is [`Acted::Changed`].
     fn replace(&self, seen: Stored, envelope: Envelope) -> Reply<Acted>;
 
@@ -50,14 +52,16 @@ pub enum Cancelled {
 /// What a person does to a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
-    /// Pending at once in its lane, behind the others, from scheduled, retry and archived. Its trail stays, and a lock it
-    /// has released is not taken again; nor does a wish to cancel it from before stand.
+    /// Pending at once in its lane, behind the others, from scheduled, retry, archived and aggregating; by itself, if it
+    /// is of a group. Its trail stays, and a lock it has released is not taken again; nor does a wish to cancel it from
+    /// before stand.
     Run,
-    /// Archived as operator, from scheduled, pending and retry.
+    /// Archived as operator, from scheduled, pending, retry and aggregating.
     Archive,
     /// Gone, from any state.
     Delete,
-    /// Due then, from scheduled, pending and retry: scheduled, or pending if that is not after now.
+    /// Due then, from scheduled, pending, retry and aggregating: scheduled; if that is not after now, pending, or
+    /// aggregating in its group.
     Reschedule(Due),
 }
 
@@ -75,11 +79,26 @@ pub enum Acted {
 }
 
 /// A setting of a queue. It stays until it is changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// Whether nothing is claimed from it.
     Paused(bool),
     /// How many tasks that have not ended it may hold; an enqueue beyond [`is_full`](crate::Error::is_full).
     /// None: as many as there is room for.
     Limit(Option<u64>),
+    /// How many bytes the records of all its tasks may have, whatever their states; an enqueue beyond
+    /// [`is_full`](crate::Error::is_full). None: as many as there is room for, and they are not counted. They are
+    /// counted anew when it is set, which takes time in proportion to the tasks.
+    Bytes(Option<u64>),
+    /// How many of its tasks may be active at once, whoever claims them. None: as many as workers have room for.
+    Concurrency(Option<u64>),
+    /// The same for tasks of one kind; at most [`KIND_LIMITS_MAX`] kinds of a queue have a limit.
+    KindConcurrency(Kind, Option<u64>),
+    /// How many completed tasks are kept at most, beside each one's own retention: those that would go first go.
+    KeepCompleted(Option<u64>),
+    /// How many archived tasks are kept at most, and for how long; the oldest go. None: for ever.
+    KeepArchived(Option<u64>, Option<Duration>),
 }
+
+/// Most kinds of one queue that have a limit of their own.
+pub const KIND_LIMITS_MAX: usize = 1_000;

@@ -111,8 +111,8 @@ impl Client {
         let envelope = seals.envelope(id, header, &headers, &payload.body()?)?;
         let keyed = options.key.is_some();
         let (fresh, front) = (!keyed, options.front);
-        let lock = lock.map(Box::new);
-        let task = NewTask { fresh, front, lock, ..NewTask::new(envelope, options.due) };
+        let (lock, group) = (lock.map(Box::new), options.group.clone().map(Box::new));
+        let task = NewTask { fresh, front, lock, group, ..NewTask::new(envelope, options.due) };
         Ok(Ready { id, queue, keyed, task })
     }
 
@@ -249,6 +249,14 @@ pub(crate) fn header(
             "a task that goes to the front is due at once; leave one of them out",
         ));
     }
+    if let Some(group) = &options.group {
+        group.check()?;
+        if options.front || options.priority > 0 {
+            return Err(Error::invalid(
+                "a task of a group has no priority and does not go to the front; leave one of them out",
+            ));
+        }
+    }
     let mut header = Header {
         codec: defaults.codec,
         schema: defaults.version,
@@ -258,6 +266,7 @@ pub(crate) fn header(
         expires,
         retention,
         priority: options.priority,
+        group: options.group.as_ref().map(|group| group.name.clone()),
         remember: options.key.is_some(),
         unique: options.unique.as_ref().map_or(0, |unique| unique.hold.code()),
         ..Header::new(kind, queue, now)

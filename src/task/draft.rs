@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::clock::Timestamp;
 use crate::retry::RetryPolicy;
-use crate::task::{By, Task, Unique};
+use crate::task::{By, Group, Task, Unique};
 
 /// When a new task becomes pending. The broker's clock decides, never the client's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub struct Options {
     pub(crate) priority: u8,
     pub(crate) front: bool,
     pub(crate) unique: Option<Unique>,
+    pub(crate) group: Option<Group>,
     pub(crate) tags: Vec<String>,
     pub(crate) retry: Option<RetryPolicy>,
     pub(crate) when_full: WhenFull,
@@ -166,6 +167,11 @@ impl<T> Draft<T> {
             o.due = Due::In(quiet);
             o.unique = Some(unique);
         })
+    }
+
+    /// Gathers with others, as [`Group`] says, once it is due. Has no priority and does not go to the front.
+    pub fn group(self, group: Group) -> Self {
+        self.with(|o| o.group = Some(group))
     }
 
     /// A word to find the task by, in clear: 1 to 64 visible ASCII characters, at most 16 of them.

@@ -4,6 +4,7 @@
 //! who does it is a handler's.
 
 mod draft;
+mod group;
 mod id;
 mod log;
 mod raw;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use draft::WhenFull;
 pub use draft::{Draft, Due, Options};
+pub use group::{GROUP_TASKS_MAX, GROUP_WAIT_MAX, Group};
 pub use id::TaskId;
 pub use log::{LINE_BYTES_MAX, LOG_BYTES_MAX, Line, Log};
 pub use raw::RawTask;

@@ -288,6 +288,10 @@ impl Inspect for Wire {
         self.pass(|broker| broker.queues())
     }
 
+    fn groups(&self, queue: QueueName) -> Reply<Vec<Gathering>> {
+        self.pass(|broker| broker.groups(queue))
+    }
+
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
         self.pass(|broker| broker.holder(queue, names))
     }

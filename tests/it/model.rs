@@ -160,6 +160,10 @@ impl Inspect for Model {
         ready(Ok(made.map(|(queue, _)| queue.clone()).collect())).boxed()
     }
 
+    fn groups(&self, _: QueueName) -> Reply<Vec<Gathering>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
         ready(Ok(self.at(&queue, |book| book.holder(&names)))).boxed()
     }
@@ -255,6 +259,7 @@ impl Operate for Model {
             match setting {
                 Setting::Paused(paused) => book.paused = paused,
                 Setting::Limit(limit) => book.limit = limit,
+                _ => panic!("no setting of the model yet"),
             }
         });
         self.woken(Ok(()))

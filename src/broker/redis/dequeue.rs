@@ -91,7 +91,7 @@ pub(super) async fn claims(
         let record = reply::maybe_bytes(record)?;
         let stored = Stored::found(ticket.id, record, trail.as_ref().err());
         let trail = trail.unwrap_or_default();
-        Ok(Claim { ticket: *ticket, cause: cause(at), stored, trail })
+        Ok(Claim { ticket: *ticket, cause: cause(at), stored, trail, group: None })
     })
     .collect()
 }

@@ -393,6 +393,10 @@ impl Inspect for RedisBroker {
         self.call(|broker| async move { inspect::queues(&broker).await })
     }
 
+    fn groups(&self, _: QueueName) -> Reply<Vec<super::Gathering>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
         self.call(|broker| inspect::holder(broker, queue, names))
     }

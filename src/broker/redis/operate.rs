@@ -116,6 +116,7 @@ pub(super) async fn set(broker: Arc<Inner>, queue: QueueName, setting: Setting) 
     let (field, value) = match setting {
         Setting::Paused(paused) => ("pause", if paused { "1".to_owned() } else { String::new() }),
         Setting::Limit(limit) => ("max", limit.map(|n| n.to_string()).unwrap_or_default()),
+        _ => return Err(Error::invalid("this setting is not built yet")),
     };
     let mut call = broker.library.call("configure", &broker.keys(&queue).records());
     call.arg(field).arg(value);

@@ -44,6 +44,9 @@ pub(super) fn check(batch: &Batch) -> Result<()> {
     if batch.replicas > 0 {
         return Err(Error::invalid("a SQLite file has no replicas to wait for; leave them out"));
     }
+    if batch.tasks.iter().any(|task| task.group.is_some()) {
+        return Err(Error::invalid("groups are not built yet"));
+    }
     check::batch(batch)
 }
 

@@ -276,6 +276,10 @@ impl Inspect for SqliteBroker {
         self.read(inspect::queues)
     }
 
+    fn groups(&self, _: QueueName) -> Reply<Vec<super::Gathering>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
         if let Err(error) = lock::check(&names) {
             return ready(Err(error));
@@ -354,7 +358,7 @@ impl Operate for SqliteBroker {
     }
 
     fn set(&self, queue: QueueName, setting: Setting) -> Reply<()> {
-        self.0.writer.call(Haste::Hard, move |tx| operate::set(tx, &queue, setting))
+        self.0.writer.call(Haste::Hard, move |tx| operate::set(tx, &queue, &setting))
     }
 
     fn workers(&self) -> Reply<Vec<Present>> {

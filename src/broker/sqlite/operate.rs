@@ -54,7 +54,7 @@ pub(super) fn ordered(tx: &mut Txn<'_>) -> Step<()> {
 }
 
 /// Changes a setting of a queue.
-pub(super) fn set(tx: &mut Txn<'_>, queue: &QueueName, setting: Setting) -> Step<Option<()>> {
+pub(super) fn set(tx: &mut Txn<'_>, queue: &QueueName, setting: &Setting) -> Step<Option<()>> {
     let row = tx.queue_or_new(queue)?;
     match setting {
         Setting::Paused(paused) => {
@@ -65,6 +65,7 @@ pub(super) fn set(tx: &mut Txn<'_>, queue: &QueueName, setting: Setting) -> Step
             let limit = limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
             tx.conn.prepare_cached(LIMIT)?.execute(params![row, limit])?;
         }
+        _ => return Err(crate::error::Error::invalid("this setting is not built yet").into()),
     }
     Ok(Some(()))
 }

@@ -108,7 +108,7 @@ pub(super) fn claim(tx: &mut Txn<'_>, row: i64, session: i64, cause: Cause) -> S
             tx.conn.prepare_cached(MARKS)?.execute([row, left])?;
         }
     }
-    Ok(Some(Claim { ticket, cause, stored, trail: trail.unwrap_or_default() }))
+    Ok(Some(Claim { ticket, cause, stored, trail: trail.unwrap_or_default(), group: None }))
 }
 
 fn ticket(row: &Row<'_>) -> rusqlite::Result<Ticket> {

@@ -163,6 +163,10 @@ impl Inspect for ByRole {
         self.worker.queues()
     }
 
+    fn groups(&self, queue: QueueName) -> Reply<Vec<Gathering>> {
+        self.producer.groups(queue)
+    }
+
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
         self.producer.holder(queue, names)
     }

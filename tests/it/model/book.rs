@@ -215,7 +215,7 @@ impl Book {
         row.started |= cause == Cause::Dequeued;
         row.front = false;
         let stored = Stored::parse(id, row.record.clone())?;
-        Ok(Claim { ticket: row.ticket, cause, stored, trail: row.trail.clone() })
+        Ok(Claim { ticket: row.ticket, cause, stored, trail: row.trail.clone(), group: None })
     }
 
     pub fn release(&mut self, id: TaskId) {

@@ -114,7 +114,8 @@ impl Plot<'_> {
         again(|| self.bench.broker.retire(session.clone(), Vec::new())).expect("retired")
     }
 
-    /// Claims as a worker must: if no answer comes, the session is retired and another one claims.
+    /// Claims as a worker must: if no answer comes the session is retired, and so it is if the connection it was to be opened
+    /// on is gone; another one claims.
     #[track_caller]
     pub fn claim(&self, max: usize) -> (Session, Vec<Claim>) {
         self.claim_from(Lane::Shared, max)
@@ -122,12 +123,14 @@ impl Plot<'_> {
 
     #[track_caller]
     pub fn claim_from(&self, lane: Lane, max: usize) -> (Session, Vec<Claim>) {
+        let mut tries = 10;
         loop {
             let session = self.bench.session();
             let ask = Ask { lane, ..self.bench.ask(&session, max) };
             match run(self.bench.broker.dequeue(ask)) {
                 Ok(claims) => return (session, claims),
                 Err(error) if error.is_unreachable() => drop(self.retire(&session)),
+                Err(error) if error.is_fenced() && tries > 0 => tries -= 1,
                 Err(error) => panic!("no claims: {error}"),
             }
         }

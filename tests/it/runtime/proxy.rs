@@ -132,6 +132,10 @@ impl Inspect for Proxy {
         self.inner.queues()
     }
 
+    fn groups(&self, queue: QueueName) -> Reply<Vec<Gathering>> {
+        self.inner.groups(queue)
+    }
+
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
         self.inner.holder(queue, names)
     }

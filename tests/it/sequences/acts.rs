@@ -27,7 +27,7 @@ impl Run {
 
     pub fn set(&mut self, setting: Setting) -> Verdict {
         let queue = self.bench.queue.clone();
-        let theirs = coded(run(self.bench.broker.set(queue.clone(), setting)));
+        let theirs = coded(run(self.bench.broker.set(queue.clone(), setting.clone())));
         let ours = coded(run(self.model.set(queue, setting)));
         agree("set", &theirs, &ours)
     }
