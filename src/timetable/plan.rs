@@ -30,6 +30,9 @@ pub enum Runs {
     Allow,
     /// It is passed over. A task has ended when it is completed, archived or gone; one that is to be retried has not.
     Skip,
+    /// It waits for the end of that task, for as long as its policy for missed ticks lets it; of several that wait, those
+    /// are enqueued that this policy would take after an outage.
+    Queue,
 }
 
 /// Where an entry comes from.
@@ -174,6 +177,7 @@ impl Plan {
             runs: match self.runs {
                 Runs::Allow => 0,
                 Runs::Skip => 1,
+                Runs::Queue => 2,
             },
             paused: self.paused,
             origin: match self.origin {
@@ -230,6 +234,7 @@ impl Plan {
             runs: match flat.runs {
                 0 => Runs::Allow,
                 1 => Runs::Skip,
+                2 => Runs::Queue,
                 code => return Err(unknown("policy of runs", code)),
             },
             paused: flat.paused,

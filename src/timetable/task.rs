@@ -59,7 +59,7 @@ fn make(
     opened.headers.extend(tick.map(|tick| (TICK_HEADER.to_owned(), tick.to_string())));
     let names = match plan.runs {
         Runs::Allow => None,
-        Runs::Skip => Some(sealer.derive_runs(queue, name)?),
+        Runs::Skip | Runs::Queue => Some(sealer.derive_runs(queue, name)?),
     };
     let lock = names.map(|names| Lock {
         names: names.into_iter().map(LockName).collect(),

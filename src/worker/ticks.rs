@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::event::{Event, Skipped};
 use crate::queue::QueueName;
-use crate::timetable::{self, Due, Listed, Origin, Plan, Put};
+use crate::timetable::{self, Due, Listed, Origin, Plan, Put, Runs};
 
 use super::Shared;
 use super::backoff::Backoff;
@@ -254,7 +254,11 @@ impl Row {
                     for (number, at) in ticks.into_iter().enumerate() {
                         let now = shared.broker.now();
                         let task = timetable::tick(&shared.sealer, (queue, name), plan, at, now);
-                        site.enqueue(self.last, at, task.map_err(Halt::Unmade)?).await?;
+                        let task = task.map_err(Halt::Unmade)?;
+                        if plan.runs() == Runs::Queue && site.is_running(&task).await? {
+                            return Ok(Some(now.plus(POLL)));
+                        }
+                        site.enqueue(self.last, at, task).await?;
                         self.last = at;
                         if number == 0 && passed > 0 {
                             site.skipped(at, Skipped::Missed(passed));
@@ -295,6 +299,15 @@ impl Site<'_> {
             Some(Enqueued::Late) | None => return Err(Halt::Late),
         }
         Ok(())
+    }
+
+    /// Whether the task of an earlier tick has not ended. One that a person runs in this very moment is not seen, and counts
+    /// for this tick.
+    async fn is_running(&self, task: &NewTask) -> Result<bool, Halt> {
+        let Some(lock) = &task.lock else { return Ok(false) };
+        let holder = self.shared.broker.holder(self.queue.clone(), lock.names.clone()).await;
+        // Sent again after a lost answer, it is its own holder.
+        Ok(holder.map_err(Halt::Broker)?.is_some_and(|holder| holder != task.envelope.id()))
     }
 
     /// Passes a tick over, and all before it.

@@ -76,6 +76,7 @@ impl Says {
             overlap_runs: match plan.runs() {
                 Runs::Allow => "allow",
                 Runs::Skip => "skip",
+                Runs::Queue => "queue",
             },
             catch_up_s: plan.catch_up().map(|window| window.as_secs_f64()),
             origin: match plan.origin() {

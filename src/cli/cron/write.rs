@@ -110,6 +110,7 @@ enum MissedPolicy {
 enum RunsPolicy {
     Allow,
     Skip,
+    Queue,
 }
 
 impl How {
@@ -131,6 +132,7 @@ impl How {
             entry = entry.runs(match runs {
                 RunsPolicy::Allow => Runs::Allow,
                 RunsPolicy::Skip => Runs::Skip,
+                RunsPolicy::Queue => Runs::Queue,
             });
         }
         if let Some(gap) = self.gap {

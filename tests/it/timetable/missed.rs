@@ -6,6 +6,7 @@ use oncue::broker::Enqueued;
 use oncue::event::{Event, Skipped};
 use oncue::state::{Reason, State};
 use oncue::timetable::{Entry, MISSED_MAX, Missed, Runs};
+use oncue::worker::Builder;
 use oncue::{Task, TaskError, TaskResult};
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +96,38 @@ fn a_tick_is_passed_over_while_the_task_before_has_not_ended() {
     end(worker);
     let history = oncue::block_on(scene.client.cron().history("alone")).expect("a history");
     assert_eq!(history.len(), 2, "the tick that was passed over is not in it");
+}
+
+#[test]
+fn a_tick_waits_for_the_task_before_it() {
+    for (missed, expected) in [(Missed::Latest, &[3][..]), (Missed::All, &[2, 3])] {
+        let scene = Scene::new();
+        let elsewhere = |worker: Builder| worker.lane(oncue::Lane::strict(["elsewhere"]));
+        let schedules = scene.worker_on(scene.broker(), elsewhere);
+        scene.put(entry("alone", "@hourly", 1).runs(Runs::Queue).missed(missed));
+        let ticked = |event: &Event| match event {
+            Event::Ticked { at, .. } => Some(*at),
+            Event::TickSkipped { why: Skipped::Running(_), .. } => panic!("{event:?}"),
+            _ => None,
+        };
+        scene.pass(HOUR);
+        assert_eq!(scene.until(ticked), START.plus(HOUR));
+        // The task of the first waits, and the next ones for it.
+        scene.pass(HOUR);
+        scene.pass(HOUR);
+        let listed = oncue::block_on(scene.client.cron().list()).expect("listed");
+        assert_eq!(listed[0].last, START.plus(HOUR), "no tick is passed over");
+        let worker = scene.worker_on(scene.broker(), |worker| worker.schedules(false));
+        assert_eq!(scene.runs(1), [(1, at(HOUR))]);
+        for hour in expected {
+            scene.until(|event| matches!(event, Event::Settled { .. }).then_some(()));
+            scene.pass(SECOND);
+            assert_eq!(scene.runs(1), [(1, at(*hour * HOUR))], "{missed:?}");
+        }
+        end(schedules);
+        end(worker);
+        assert_eq!(scene.more_runs(), []);
+    }
 }
 
 #[derive(Serialize, Deserialize)]
