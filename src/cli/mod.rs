@@ -5,6 +5,7 @@
 
 #[cfg(feature = "redis")]
 mod acl;
+mod amount;
 mod bench;
 mod cron;
 mod demo;

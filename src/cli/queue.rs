@@ -1,14 +1,19 @@
-//! `oncue queue`: counts of every queue; pausing and limiting one. Needs no key.
+//! `oncue queue`: counts of every queue; pausing, limiting and showing one. Needs no key.
+
+mod limits;
+mod show;
 
 use std::fmt;
 use std::time::Duration;
 
 use clap::Subcommand;
+use oncue::Result;
 use oncue::broker::{Operate, QueueStats, Setting};
 use oncue::clock::Timestamp;
 use oncue::state::State;
-use oncue::{Error, Result};
 use serde::Serialize;
+
+use limits::Limits;
 
 use super::output::{Output, brief, list, numbers};
 use super::target::{Target, queue};
@@ -28,12 +33,17 @@ pub(super) enum Queue {
         /// The queue
         name: String,
     },
-    /// Refuse what would be more than so many tasks that have not ended
+    /// Set what a queue may hold, run at once, and keep; `none` takes a limit away
     Limit {
         /// The queue
         name: String,
-        /// How many; `none` for as many as there is room for
-        tasks: String,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Show one queue: its counts, its settings, its groups
+    Show {
+        /// The queue
+        name: String,
     },
 }
 
@@ -41,42 +51,36 @@ pub(super) async fn run(command: Queue, target: &Target, output: Output) -> Resu
     let broker = target.inspect()?;
     let (name, setting) = match &command {
         Queue::List => return list_all(&*broker, output).await,
+        Queue::Show { name } => return show::run(&*broker, name, output).await,
+        Queue::Limit { name, limits } => {
+            let settings = limits.settings()?;
+            let queue = queue(&*broker, name).await?.queue;
+            for setting in settings {
+                broker.set(queue.clone(), setting).await?;
+            }
+            return show::run(&*broker, name, output).await;
+        }
         Queue::Pause { name } => (name, Setting::Paused(true)),
         Queue::Resume { name } => (name, Setting::Paused(false)),
-        Queue::Limit { name, tasks } => (name, Setting::Limit(limit(tasks)?)),
     };
     let queue = queue(&*broker, name).await?.queue;
     broker.set(queue.clone(), setting).await?;
     let stats = broker.stats().await?.into_iter().find(|stats| stats.queue == queue);
     let stats = stats.unwrap_or_else(|| QueueStats::empty(queue));
-    output.print(&Set { queue: stats.queue.to_string(), paused: stats.paused, limit: stats.limit })
+    output.print(&Set { queue: stats.queue.to_string(), paused: stats.paused })
 }
 
-fn limit(text: &str) -> Result<Option<u64>> {
-    match text {
-        "none" => Ok(None),
-        number => number.parse().map(Some).map_err(|_| {
-            Error::invalid(format!("a limit of {number:?}; give a number of tasks, or none"))
-        }),
-    }
-}
-
-/// The settings of a queue as they are now.
+/// Whether a queue is paused, as it is now.
 #[derive(Serialize)]
 struct Set {
     queue: String,
     paused: bool,
-    limit: Option<u64>,
 }
 
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let paused = if self.paused { "paused" } else { "not paused" };
-        write!(f, "queue {} is {paused}", self.queue)?;
-        match self.limit {
-            Some(limit) => write!(f, " and takes {limit} tasks at most"),
-            None => write!(f, " and has no limit"),
-        }
+        write!(f, "queue {} is {paused}", self.queue)
     }
 }
 
@@ -129,6 +133,24 @@ impl Counts {
             paused: stats.paused,
             limit: stats.limit,
         }
+    }
+}
+
+impl Counts {
+    /// Tasks by state, as people go through them, and runs that ended.
+    fn states(&self) -> [(&'static str, u64); 10] {
+        [
+            ("pending", self.pending),
+            ("active", self.active),
+            ("scheduled", self.scheduled),
+            ("retry", self.retry),
+            ("aggregating", self.aggregating),
+            ("waiting", self.waiting),
+            ("completed", self.completed),
+            ("archived", self.archived),
+            ("completed ever", self.completed_ever),
+            ("failed ever", self.failed_ever),
+        ]
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use oncue::worker::Life;
-use oncue::{Client, TaskResult};
+use oncue::{Client, Task, TaskResult};
 use serde_json::Value;
 
 use crate::runtime::company::{Number, PATIENCE};
@@ -55,17 +55,63 @@ fn a_queue_is_paused_limited_and_goes_on() {
     assert_eq!(answer(folder, &["queue", "pause", "default"])["paused"], true);
     assert_eq!(answer(folder, &["queue", "list"])["queues"][0]["paused"], true);
     assert_eq!(answer(folder, &["queue", "resume", "default"])["paused"], false);
-    assert_eq!(answer(folder, &["queue", "limit", "default", "1"])["limit"], 1);
+    assert_eq!(answer(folder, &["queue", "limit", "default", "--tasks", "1"])["limit"], 1);
     let error = oncue::block_on(client.enqueue(Number(2))).expect_err("full");
     assert!(error.is_full(), "{error:?}");
     let id = task.id().to_string();
     assert_eq!(answer(folder, &["task", "cancel", &id])["outcome"], "archived");
     oncue::block_on(client.enqueue(Number(2))).expect("there is room again");
-    assert_eq!(answer(folder, &["queue", "limit", "default", "none"])["limit"], Value::Null);
+    let told = answer(folder, &["queue", "limit", "default", "--tasks", "none"]);
+    assert_eq!(told["limit"], Value::Null);
     fails(folder, &["task", "cancel", &id], 2, "archived");
     fails(folder, &["task", "cancel", "01937a5c-6e0a-7000-8000-000000000000"], 3, "no task");
     fails(folder, &["queue", "pause", "defualt"], 3, "did you mean");
-    fails(folder, &["queue", "limit", "default", "many"], 2, "none");
+    fails(folder, &["queue", "limit", "default", "--tasks", "many"], 2, "none");
+    fails(folder, &["queue", "limit", "default"], 2, "--concurrency");
+}
+
+#[test]
+fn what_a_queue_holds_runs_and_keeps_is_limited_and_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let client = client(folder);
+    let group = oncue::Group::named("g").grace(Duration::from_secs(3_600));
+    oncue::block_on(client.enqueue(Number(1).draft().group(group))).expect("enqueued");
+    let set = [
+        &["queue", "limit", "default", "--bytes", "1MiB", "--concurrency", "3"][..],
+        &["--kind", "b=2", "--kind", "a=1", "--keep-completed", "7"],
+        &["--keep-archived", "8", "--keep-archived-for", "90days"],
+    ];
+    let told = answer(folder, &set.concat());
+    let limits = serde_json::json!({
+        "bytes": 1 << 20, "concurrency": 3, "kinds": { "a": 1, "b": 2 }, "keep_completed": 7,
+        "keep_archived": 8, "keep_archived_for_s": 90.0 * 86_400.0,
+    });
+    assert_eq!(told["limits"], limits);
+    assert_eq!(told, answer(folder, &["queue", "show", "default"]));
+    assert_eq!((&told["groups"][0]["name"], &told["aggregating"]), (&"g".into(), &1.into()));
+    assert!(told["bytes"].as_u64().is_some_and(|bytes| bytes > 100), "{told}");
+    for wrong in
+        [&["--bytes", "1"][..], &["--kind", "a"], &["--kind", "A=1"], &["--keep-archived-for", "1"]]
+    {
+        fails(folder, &[&["queue", "limit", "default"], wrong].concat(), 2, "");
+    }
+    let none = [
+        &["queue", "limit", "default", "--bytes", "none", "--concurrency", "none"][..],
+        &[
+            "--kind",
+            "b=none",
+            "--kind",
+            "a=none",
+            "--keep-completed",
+            "none",
+            "--keep-archived",
+            "none",
+        ],
+    ];
+    let told = answer(folder, &none.concat());
+    assert_eq!((&told["bytes"], &told["limits"]["concurrency"]), (&Value::Null, &Value::Null));
+    assert_eq!(told["limits"]["kinds"], serde_json::json!({}));
 }
 
 #[test]

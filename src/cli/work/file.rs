@@ -7,9 +7,9 @@ use std::path::Path;
 use oncue::{Error, Result, worker};
 use serde::{Deserialize, Serialize};
 
-use super::amount::Time;
 use super::handler::Handler;
 use super::keys;
+use crate::cli::amount::Time;
 
 /// Largest file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use oncue::{Registration, Result};
 use serde::{Deserialize, Serialize};
 
-use super::amount::Time;
 use super::program::{self, Allowed};
 use super::webhook::{self, Masked, Secrets, Url};
+use crate::cli::amount::Time;
 
 /// One kind and what handles it: keys of the one are absent beside the other, as `keys` saw to.
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,6 +1,5 @@
 //! `oncue work`: a worker whose handlers are programs and webhooks, as a file says. And `oncue config`: what the file says.
 
-mod amount;
 mod file;
 mod handler;
 mod keys;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use oncue::{Error, Limits, Network, Program, Result};
 use serde::{Deserialize, Serialize};
 
-use super::amount::{Bytes, Time};
 use super::handler::Handler;
+use crate::cli::amount::{Bytes, Time};
 
 /// What a program may use.
 #[derive(Debug, Serialize, Deserialize)]

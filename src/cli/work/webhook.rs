@@ -7,8 +7,8 @@ use oncue::handler::{SigningSecret, WEBHOOK_CONCURRENCY, WEBHOOK_TIMEOUT};
 use oncue::{Error, Result, Webhook};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::amount::Time;
 use super::handler::Handler;
+use crate::cli::amount::Time;
 
 /// What is shown in place of what nobody is to see.
 const MASK: &str = "***";

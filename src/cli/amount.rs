@@ -1,4 +1,4 @@
-//! Amounts as people write them in a file: `10s`, `256MiB`.
+//! Amounts as people write them: `10s`, `256MiB`.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ const UNLIMITED: &str = "unlimited";
 pub(super) struct Bytes(pub(super) u64);
 
 impl Bytes {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         if text == UNLIMITED {
             return Some(Self(u64::MAX));
         }
