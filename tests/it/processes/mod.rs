@@ -21,6 +21,7 @@ mod player;
 mod role;
 mod signals;
 mod stage;
+mod ticks;
 
 /// No test of its own: what another process of this binary does. Without a role there is nothing to do.
 #[test]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oncue::event::Event;
+use oncue::timetable::{Entry, Missed};
 use oncue::worker::Builder;
 use oncue::{Client, Data, Task, TaskContext, TaskResult};
 use rustix::process::{Pid, Resource, Rlimit, Signal, setrlimit};
@@ -58,6 +59,7 @@ pub fn play() {
         "echo" => echo(&client),
         "crammed" => work_without_files(&client),
         "pills" => work_among_pills(&client, Ledger::open(word(LEDGER).as_ref())),
+        "ticks" => tick(&client),
         "panics" => panic_over_numbers(&client),
         _ => panic!("no role {role:?}"),
     }
@@ -153,6 +155,18 @@ fn work_among_pills(client: &Client, ledger: Ledger) {
     setrlimit(Resource::Core, none).expect("no core dumps");
     let lane = oncue::Lane::strict(["default"]).concurrency(NEIGHBOURS);
     let worker = client.worker().handle(run).data(Arc::new(ledger)).lane(lane).lease(LEASE);
+    run_to_the_end(worker);
+}
+
+/// Keeps a timetable and runs what it says until SIGTERM; says which ticks were its own.
+fn tick(client: &Client) {
+    let entry = Entry::new("each", "@every 1s", Number(7)).expect("an entry");
+    let worker = client.worker().handle(async |number: Number| TaskResult::Ok(number.0));
+    let worker = worker.cron(entry.missed(Missed::All)).lease(LEASE).on_event(|event| {
+        if let Event::Ticked { at, .. } = event {
+            say(&format!("ticked {at}"));
+        }
+    });
     run_to_the_end(worker);
 }
 

@@ -16,6 +16,7 @@ use super::company::*;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 on_both! {
+    an_enqueue_says_what_is_not_as_its_kind_says
     one_of_its_sort_at_a_time
     alike_is_what_was_said
     a_lock_is_released_by_the_start_or_by_the_end
@@ -49,6 +50,30 @@ fn put<T: Task>(client: &Client, draft: impl Into<oncue::Draft<T>>) -> Handle {
 
 fn act(acted: impl Future<Output = Result<Acted>>) -> Acted {
     oncue::block_on(acted).expect("acted")
+}
+
+#[derive(Serialize, Deserialize)]
+struct Careful;
+
+impl Task for Careful {
+    const KIND: &'static str = "careful";
+    const QUEUE: &'static str = "care";
+    const MAX_RETRY: u32 = 3;
+    const TIMEOUT: Duration = Duration::from_millis(1_500);
+    const RETENTION: Duration = HOUR;
+}
+
+fn an_enqueue_says_what_is_not_as_its_kind_says(client: Client) {
+    let says = |handle: Handle| {
+        let header = show(&client, &handle).expect("there").stored.header().expect("reads");
+        (header.queue.to_string(), header.max_retry, header.timeout, header.retention)
+    };
+    let ms = Duration::from_millis;
+    assert_eq!(says(put(&client, Careful)), ("care".to_owned(), 3, ms(1_500), HOUR));
+    let other = Careful.draft().queue("other").max_retry(0).timeout(ms(7)).retention(ms(8));
+    assert_eq!(says(put(&client, other)), ("other".to_owned(), 0, ms(7), ms(8)));
+    let silent = put(&client, Number(1).draft().timeout(Duration::ZERO));
+    assert_eq!(says(silent), ("default".to_owned(), 3, Duration::ZERO, 600_000 * ms(1)));
 }
 
 fn one_of_its_sort_at_a_time(client: Client) {

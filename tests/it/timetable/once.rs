@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use futures::FutureExt;
+use oncue::Task;
 use oncue::broker::Enqueued;
 use oncue::clock::Timestamp;
 use oncue::event::Event;
@@ -12,6 +14,7 @@ use oncue::timetable::Missed;
 use tokio::sync::Semaphore;
 
 use super::scene::*;
+use crate::runtime::company::Number;
 use crate::runtime::proxy::Proxy;
 
 /// Moves of the clock, and ticks in each.
@@ -130,6 +133,25 @@ fn every_six_hours_is_once_in_six_hours_with_three_workers() {
     assert_eq!(scene.runs(1), [(6, first.plus(6 * HOUR).to_string())]);
     let ticked = |event: &Event| matches!(event, Event::Ticked { .. }).then_some(());
     (0..2).for_each(|_| scene.until(ticked));
+    workers.into_iter().for_each(end);
+    assert_eq!(scene.more_runs(), []);
+}
+
+#[test]
+fn a_task_put_off_for_six_hours_runs_once_with_three_workers() {
+    let scene = Scene::new();
+    let workers = [scene.worker(), scene.worker(), scene.worker()];
+    let draft = Number(7).draft().after(6 * HOUR);
+    oncue::block_on(scene.client.enqueue(draft)).expect("enqueued");
+    let early = Duration::from_millis(1);
+    scene.pass(6 * HOUR - early);
+    // Whoever would run it early has the chance.
+    oncue::block_on(scene.client.enqueue(Number(8))).expect("enqueued");
+    assert_eq!(scene.runs(1), [(8, "no tick".to_owned())]);
+    scene.pass(early);
+    assert_eq!(scene.runs(1), [(7, "no tick".to_owned())]);
+    let settled = |event: &Event| matches!(event, Event::Settled { .. }).then_some(());
+    (0..2).for_each(|_| scene.until(settled));
     workers.into_iter().for_each(end);
     assert_eq!(scene.more_runs(), []);
 }
