@@ -86,7 +86,9 @@ impl Bench {
         self.play(None, build).await
     }
 
-    /// The same for what is due within this time, which has passed when it ends.
+    /// The same for what is due within this time, which has passed when it ends: ticks of the timetable, too, each at its
+    /// time, so that months of them take milliseconds as well. ([`drain`](Self::drain) does not wait for them: they have
+    /// no end.)
     pub async fn drain_for(
         &self,
         time: Duration,

@@ -10,6 +10,8 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::queue::{KindHash, QueueName};
 use crate::state::State;
+#[cfg(feature = "cron")]
+use crate::timetable::{Listed, Runs};
 use crate::worker::{Builder, Failed, Worker};
 
 use super::bench::Bench;
@@ -23,6 +25,9 @@ pub const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// How often a worker on a bench looks for sessions that were ended.
 const SWEEP: Duration = Duration::from_millis(5);
+/// How often it is looked whether the run has ended that a tick waits for.
+#[cfg(feature = "cron")]
+const POLL: Duration = Duration::from_secs(1);
 /// Tasks looked at at once.
 const PAGE: usize = 100;
 
@@ -55,9 +60,21 @@ pub(super) struct Crew {
     worker: Worker,
     queues: Vec<QueueName>,
     kinds: Vec<KindHash>,
+    /// Whether it keeps the timetable.
+    #[cfg(feature = "cron")]
+    schedules: bool,
     archived: Arc<Mutex<Vec<Failed>>>,
     began: Timestamp,
     runs_max: u64,
+}
+
+/// How the timetable stands.
+#[derive(Default)]
+struct Ticks {
+    /// A tick came, and is about to be enqueued.
+    due: bool,
+    /// When the next one comes.
+    next: Option<Timestamp>,
 }
 
 impl Crew {
@@ -76,9 +93,22 @@ impl Crew {
         });
         let there = bench.client().broker().queues().await?;
         let (queues, kinds) = builder.serves(&there)?;
+        #[cfg(feature = "cron")]
+        let schedules = builder.keeps_the_timetable();
         let (began, worker) = (ground.now(), builder.start().await?);
         let runs_max = bench.runs_max;
-        Ok(Self { ground, wire, worker, queues, kinds, archived, began, runs_max })
+        Ok(Self {
+            ground,
+            wire,
+            worker,
+            queues,
+            kinds,
+            #[cfg(feature = "cron")]
+            schedules,
+            archived,
+            began,
+            runs_max,
+        })
     }
 
     /// Lets it run all that is due, and time jump to what is due next; until then at most, if that is told.
@@ -92,12 +122,15 @@ impl Crew {
                     self.runs_max
                 )));
             }
-            if self.is_busy(&changes).await? {
+            let ticks = self.ticks().await?;
+            if ticks.due || self.is_busy(&changes).await? {
                 let changed = tokio::time::timeout(STALLED_AFTER, changes.changed()).await;
                 changed.map_err(|_| self.stalled())?.map_err(|_| self.stalled())?;
                 continue;
             }
-            match self.next().await? {
+            // Ticks go on for ever: they are waited for only as long as one is told to.
+            let tick = ticks.next.filter(|_| until.is_some());
+            match self.next().await?.into_iter().chain(tick).min() {
                 Some(due) if until.is_none_or(|until| due <= until) => {
                     self.ground.jump(due, &self.queues).await?;
                 }
@@ -141,6 +174,34 @@ impl Crew {
             }
         }
         Ok(self.stats().await? != stats || changes.has_changed().unwrap_or(true))
+    }
+
+    #[cfg(not(feature = "cron"))]
+    async fn ticks(&self) -> Result<Ticks> {
+        Ok(Ticks::default())
+    }
+
+    /// What the timetable says. A tick that waits for the run before it is looked for once a second.
+    #[cfg(feature = "cron")]
+    async fn ticks(&self) -> Result<Ticks> {
+        let mut ticks = Ticks::default();
+        if !self.schedules {
+            return Ok(ticks);
+        }
+        let now = self.ground.now();
+        for entry in self.ground.broker.entries().await?.into_iter().map(Listed::new) {
+            let Ok(plan) = entry.plan() else { continue };
+            let next = match entry.next() {
+                Some(tick) if tick <= now && plan.runs() == Runs::Queue => Some(now.plus(POLL)),
+                Some(tick) if tick <= now => {
+                    ticks.due = true;
+                    None
+                }
+                next => next,
+            };
+            ticks.next = ticks.next.into_iter().chain(next).min();
+        }
+        Ok(ticks)
     }
 
     /// When the next task is due.

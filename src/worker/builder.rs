@@ -278,6 +278,12 @@ impl Builder {
         self.with(|b| b.config.schedules = schedules)
     }
 
+    /// Whether it enqueues what the timetable says.
+    #[cfg(all(feature = "testing", feature = "cron"))]
+    pub(crate) fn keeps_the_timetable(&self) -> bool {
+        self.config.schedules
+    }
+
     /// Plans panics, for tests.
     #[cfg(feature = "failpoints")]
     pub fn failpoints(self, failpoints: Arc<super::FailPoints>) -> Self {

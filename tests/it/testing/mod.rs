@@ -4,3 +4,5 @@ mod crash;
 mod drain;
 mod enqueued;
 mod inline;
+#[cfg(feature = "cron")]
+mod ticks;
