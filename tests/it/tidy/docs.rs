@@ -91,6 +91,28 @@ fn paragraph(text: &str, begins: &str) -> String {
     rest.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The tests that a table names, against those there are: `room::file::name` is a `fn name` in a file of that name, or a
+/// list of one.
+fn check_tests(text: &str, sources: &[(String, String)]) -> Vec<String> {
+    let named = text.lines().filter_map(|line| line.strip_prefix("| ")?.rsplit(" | ").next());
+    let mut complaints = Vec::new();
+    for test in named.flat_map(quoted).filter(|word| word.contains("::") && !word.contains("..")) {
+        let mut parts: Vec<_> = test.split("::").collect();
+        let name = parts.pop().unwrap_or_default();
+        let place = parts.join("/");
+        let place = place.trim_end_matches("/tests");
+        let is_there = |(path, text): &(String, String)| {
+            let path = path.trim_end_matches(".rs").trim_end_matches("/mod");
+            path.ends_with(&format!("/{place}")) && text.contains(&format!("fn {name}("))
+        };
+        let is_type = parts.iter().any(|part| part.starts_with(char::is_uppercase));
+        if !is_type && !sources.iter().any(is_there) {
+            complaints.push(format!("{test} is named and does not exist"));
+        }
+    }
+    complaints
+}
+
 fn rooms() -> BTreeSet<String> {
     let files = sources(&["src"]).into_iter();
     let tops = files.map(|source| source.path.split('/').nth(1).unwrap_or_default().to_owned());
@@ -159,6 +181,18 @@ fn the_promise_is_told_in_the_same_words_everywhere() {
         assert_eq!(paragraph(&read(document), begins), promise, "{document}");
     }
     assert_ne!(paragraph("A task whose enqueue returned Ok runs once.", begins), promise);
+}
+
+#[test]
+fn what_is_said_of_asynq_is_shown_by_tests_that_exist() {
+    let text = read("docs/from-asynq.md");
+    let table = section(&text, "Line by line");
+    let files = sources(&["src", "tests"]).into_iter();
+    let files: Vec<_> = files.map(|source| (source.path, source.text)).collect();
+    assert!(table.lines().filter(|line| line.starts_with("| ")).count() > 35, "a table");
+    assert_clean(check_tests(table, &files));
+    let renamed = table.replace("sigterm_waits_for", "sigterm_hurries");
+    assert_refused(&check_tests(&renamed, &files), "sigterm_hurries");
 }
 
 #[test]
