@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use futures::stream;
-use futures::{StreamExt, TryStreamExt};
 
 use crate::broker::{Batch, Enqueued, Entry, NewTask, Tick, Wake};
 use crate::clock::Timestamp;
@@ -22,7 +22,8 @@ use super::Shared;
 use super::backoff::Backoff;
 use super::config::{BACKOFF, POLL, jittered};
 
-/// How old a view of the timetable gets, where no wake-up tells of a change.
+/// How old a view of the timetable gets, where no wake-up tells of a change; and how long an entry is left for which this
+/// worker may not enqueue.
 const VIEW: Duration = Duration::from_secs(30);
 /// Reading the timetable takes no more than this share of the time, and comes no more often than about once a second.
 const READING_SHARE: u32 = 20;
@@ -68,14 +69,7 @@ pub(super) async fn tick(shared: Arc<Shared>) {
                 }
             }
         }
-        match view.serve(&shared).await {
-            Ok(late) => view.changed |= late,
-            // A worker of Redis may be one that runs tasks and enqueues none: then others see to the timetable.
-            Err(error) => {
-                return shared
-                    .tell(Event::BrokerFailed { verb: "enqueue", error: error.to_string() });
-            }
-        }
+        view.changed |= view.serve(&shared).await;
         // A clock that is set, or a machine that slept, is noticed within a second.
         let ahead = view.next.map_or(POLL, |next| next.since(shared.broker.now()));
         let wait = view.until_read().min(ahead).min(POLL);
@@ -142,16 +136,16 @@ impl View {
         self.look_ahead();
     }
 
-    /// Enqueues what is due; whether something turned out to be not as it was seen. Fails if that is not allowed here.
-    async fn serve(&mut self, shared: &Shared) -> Result<bool> {
+    /// Enqueues what is due; whether something turned out to be not as it was seen.
+    async fn serve(&mut self, shared: &Shared) -> bool {
         let now = shared.broker.now();
         if self.next.is_none_or(|next| next > now) {
-            return Ok(false);
+            return false;
         }
         let due = self.rows.iter_mut().filter(|(_, row)| row.next.is_some_and(|next| next <= now));
         let served = due.map(|((queue, name), row)| row.serve(shared, queue, name));
         let served = stream::iter(served).buffer_unordered(ENTRIES_AT_ONCE);
-        let late = served.try_fold(false, async |any, late| Ok(any || late)).await;
+        let late = served.fold(false, async |any, late| any || late).await;
         self.look_ahead();
         late
     }
@@ -164,6 +158,8 @@ struct Row {
     plan: Result<Plan, String>,
     /// When there is something to do for it.
     next: Option<Timestamp>,
+    /// Whether it was said that this worker may not enqueue for it.
+    denied: bool,
 }
 
 /// Why an entry was left.
@@ -189,7 +185,8 @@ impl Row {
             }
         });
         let next = listed.next().filter(|_| plan.is_ok());
-        let row = Self { version, last, plan, next };
+        let denied = before.as_ref().is_some_and(|row| row.denied);
+        let row = Self { version, last, plan, next, denied };
         row.complain(shared, &queue, &name, before.as_ref());
         row
     }
@@ -209,20 +206,24 @@ impl Row {
         self.plan.is_ok() && (self.version, self.last) == (entry.version, entry.last)
     }
 
-    /// Enqueues what is due; whether it is not as it was seen. Fails if that is not allowed.
-    async fn serve(&mut self, shared: &Shared, queue: &QueueName, name: &str) -> Result<bool> {
+    /// Enqueues what is due; whether it is not as it was seen.
+    async fn serve(&mut self, shared: &Shared, queue: &QueueName, name: &str) -> bool {
         let served = self.run(shared, queue, name).await;
         let now = shared.broker.now();
         match served {
-            Ok(next) => self.next = next,
+            Ok(next) => (self.next, self.denied) = (next, false),
             Err(Halt::Late) => {
                 self.next = Some(now.plus(POLL));
-                return Ok(true);
+                return true;
             }
-            Err(Halt::Broker(error)) if error.is_denied() => return Err(error),
             Err(Halt::Broker(error)) => {
-                shared.tell(Event::BrokerFailed { verb: "enqueue", error: error.to_string() });
-                self.next = Some(now.plus(BACKOFF.1));
+                // A worker of Redis may be one that runs tasks and enqueues none: then others see to this entry.
+                let denied = error.is_denied();
+                if !(denied && self.denied) {
+                    shared.tell(Event::BrokerFailed { verb: "enqueue", error: error.to_string() });
+                }
+                self.denied = denied;
+                self.next = Some(now.plus(if denied { VIEW } else { BACKOFF.1 }));
             }
             Err(Halt::Unmade(error)) => {
                 let why = format!("{error:?}");
@@ -231,7 +232,7 @@ impl Row {
                 self.complain(shared, queue, name, None);
             }
         }
-        Ok(false)
+        false
     }
 
     async fn run(

@@ -1,14 +1,20 @@
 //! Entries that somebody without a key altered, and what else cannot be used: skipped, told, and of no harm to others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::FutureExt;
 use oncue::broker::Operate;
 use oncue::event::Event;
 use oncue::queue::QueueName;
 use oncue::seal::{Keyring, Sealer};
+use oncue::timetable::Entry;
 use oncue::{Client, Task};
 use rusqlite::Connection;
 
 use super::scene::*;
 use crate::runtime::company::Number;
+use crate::runtime::proxy::Proxy;
 
 /// Waits until an entry is refused; why.
 #[track_caller]
@@ -122,4 +128,41 @@ fn an_entry_under_an_unknown_key_waits_for_the_key() {
     // Its ticks were not passed over: whoever has the key catches up.
     let listed = oncue::block_on(scene.client.cron().get("strange")).expect("there");
     assert_eq!(listed.last, START);
+}
+
+#[test]
+fn what_a_worker_may_not_enqueue_stops_nothing_else_and_is_tried_again() {
+    let scene = Scene::new();
+    let mut proxy = Proxy::of(scene.broker());
+    let allowed = Arc::new(AtomicBool::new(false));
+    let is_allowed = allowed.clone();
+    proxy.enqueue = Box::new(move |inner, batch| {
+        if batch.queue.as_str() == "closed" && !is_allowed.load(Ordering::SeqCst) {
+            return std::future::ready(Err(oncue::Error::denied("not to this queue"))).boxed();
+        }
+        inner.enqueue(batch)
+    });
+    let served = oncue::Lane::strict(["default", "closed"]);
+    let worker = scene.worker_on(Arc::new(proxy), |worker| worker.lane(served));
+    scene.put(entry("open", "@hourly", 1));
+    let closed = Entry::new("closed", "@hourly", Number(2).draft().queue("closed"));
+    scene.put(closed.expect("an entry"));
+    let mut denials = 0;
+    for hour in 1..=3 {
+        scene.pass(HOUR);
+        assert_eq!(scene.runs(1), [(1, START.plus(hour * HOUR).to_string())]);
+        scene.until(|event| {
+            denials += usize::from(matches!(event, Event::BrokerFailed { .. }));
+            matches!(event, Event::Settled { .. }).then_some(())
+        });
+    }
+    allowed.store(true, Ordering::SeqCst);
+    scene.pass(MINUTE);
+    assert_eq!(scene.runs(1), [(2, START.plus(3 * HOUR).to_string())]);
+    scene.until(|event| {
+        denials += usize::from(matches!(event, Event::BrokerFailed { .. }));
+        matches!(event, Event::Settled { .. }).then_some(())
+    });
+    assert_eq!(denials, 1, "said once");
+    end(worker);
 }
