@@ -15,7 +15,7 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 use crate::clock::Timestamp;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
-use crate::isolate::{self, Answer, Call, Ending, Entry, Limits, Pool};
+use crate::isolate::{self, Answer, Call, Ending, Entry, Limits, Pool, Tell, Word};
 use crate::outcome::{Outcome, Retry};
 use crate::panic;
 use crate::queue::{Kind, QueueName};
@@ -25,7 +25,7 @@ use super::context::Run;
 use super::route::at_least_one;
 use super::{
     BlockingFn, DataMap, Input, Notes, Registration, Route, Runner, RunnerFactory, Stop,
-    Surroundings, TaskContext, TaskError,
+    Surroundings, TaskContext, TaskError, Wanted,
 };
 
 /// Children of one kind at once, per core, unless told otherwise.
@@ -41,7 +41,7 @@ pub(crate) struct Isolation {
 }
 
 /// A handler as a child calls it, and its name in the program.
-pub(super) type Called = (Arc<dyn Fn(Call) -> Answer + Send + Sync>, &'static str);
+pub(super) type Called = (Arc<dyn Fn(Call, Tell) -> Answer + Send + Sync>, &'static str);
 
 /// A plain `fn` that runs in a process of its own, a fresh one for each task: it may crash, hang or be hostile, and
 /// costs its task alone.
@@ -71,7 +71,7 @@ pub(super) type Called = (Arc<dyn Fn(Call) -> Answer + Send + Sync>, &'static st
 /// ```
 pub fn isolated<F: BlockingFn<Args>, Args: 'static>(handler: F) -> Registration {
     let called = handler.clone();
-    let called = Arc::new(move |call| answer(&called, call));
+    let called = Arc::new(move |call, tell| answer(&called, call, tell));
     let isolation = Isolation {
         limits: Limits::default(),
         recycle: Some(1),
@@ -100,7 +100,8 @@ pub fn child<const N: usize>(handlers: [Registration; N]) -> [Registration; N] {
     let routes = handlers.into_iter().filter_map(|registration| registration.0.ok());
     let entries = routes.filter_map(|mut route| {
         let (run, name) = route.factory.isolation()?.called.clone()?;
-        Some(Entry { kind: route.kind.as_str().to_owned(), name, run: Box::new(move |c| run(c)) })
+        let kind = route.kind.as_str().to_owned();
+        Some(Entry { kind, name, run: Box::new(move |call, tell| run(call, tell)) })
     });
     isolate::serve(&entries.collect::<Vec<_>>())
 }
@@ -190,13 +191,39 @@ impl Runner for Children {
     fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>> {
         let pool = self.0.clone();
         async move {
-            let call = call(&input);
-            match pool.run(&call, Box::new(input.hold)).await {
+            let (call, context) = (call(&input), input.context);
+            let hear = |word| note(&context, word);
+            match pool.run(&call, Box::new(input.hold), &hear).await {
                 Ok((answer, stderr)) => said(answer, &stderr),
                 Err(ending) => Err(ended(ending)),
             }
         }
         .boxed_local()
+    }
+}
+
+/// Notes what a child said, which may be anything, as if it had been said here.
+fn note(context: &TaskContext, word: Word) {
+    match word {
+        Word::Line(line) => context.log(line),
+        Word::Progress(json) => {
+            let told = serde_json::from_slice::<serde_json::Value>(&json)
+                .map_err(TaskError::from)
+                .and_then(|progress| Ok(context.progress(&progress)?));
+            if told.is_err() {
+                tracing::warn!(id = %context.id(), "a child told a progress that is none");
+            }
+        }
+    }
+}
+
+/// What a handler in a child wants noted goes to its worker. Effects cannot: see [`TaskContext::once`].
+fn pass_on(tell: &Tell, wanted: Wanted) {
+    if let Some(progress) = wanted.progress {
+        tell(Word::Progress(progress));
+    }
+    for line in wanted.log.into_iter().flat_map(|log| log.lines) {
+        tell(Word::Line(line.text));
     }
 }
 
@@ -219,8 +246,8 @@ fn call(input: &Input) -> Call {
 }
 
 /// What a child does with a call.
-fn answer<F: BlockingFn<Args>, Args>(handler: &F, call: Call) -> Answer {
-    let called = AssertUnwindSafe(|| handle(handler, call));
+fn answer<F: BlockingFn<Args>, Args>(handler: &F, call: Call, tell: Tell) -> Answer {
+    let called = AssertUnwindSafe(|| handle(handler, call, tell));
     let result = catch_unwind(called)
         .unwrap_or_else(|panic| Err(TaskError::new(panic::text(panic)).class("panic")));
     match result {
@@ -250,6 +277,7 @@ fn answer<F: BlockingFn<Args>, Args>(handler: &F, call: Call) -> Answer {
 fn handle<F: BlockingFn<Args>, Args>(
     handler: &F,
     mut call: Call,
+    tell: Tell,
 ) -> Result<Option<Vec<u8>>, TaskError> {
     let context = TaskContext::new(Run {
         id: TaskId::from_bytes(call.id),
@@ -263,7 +291,7 @@ fn handle<F: BlockingFn<Args>, Args>(
         // Nobody tells a child to stop: it is killed.
         stop: Arc::new(Stop::default()),
         data: Arc::new(DataMap::default()),
-        notes: Notes::deaf(),
+        notes: Notes::told_to(Box::new(move |wanted| pass_on(&tell, wanted))),
     });
     let codec = Codec::from_byte(call.codec)?;
     let task = crate::task::read(call.version, codec, &call.body).map_err(TaskError::unread)?;

@@ -50,7 +50,13 @@ pub(crate) enum Effect {
 pub(crate) struct Notes {
     state: Mutex<State>,
     news: Notify,
+    #[cfg(feature = "isolate")]
+    elsewhere: Option<Elsewhere>,
 }
+
+/// Passes on what a run in a child wants.
+#[cfg(feature = "isolate")]
+type Elsewhere = Box<dyn Fn(Wanted) + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -59,10 +65,18 @@ struct State {
 }
 
 impl Notes {
-    /// Where nobody hears: in a child.
+    /// Of a run in a child: what it wants is passed on.
     #[cfg(feature = "isolate")]
-    pub(crate) fn deaf() -> Self {
-        Self { state: Mutex::new(State { wanted: None, closed: true }), news: Notify::new() }
+    pub(crate) fn told_to(elsewhere: Elsewhere) -> Self {
+        Self { elsewhere: Some(elsewhere), ..Self::default() }
+    }
+
+    /// Whether it can be asked which effects are done.
+    fn knows_effects(&self) -> bool {
+        #[cfg(feature = "isolate")]
+        return self.elsewhere.is_none();
+        #[cfg(not(feature = "isolate"))]
+        true
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -71,6 +85,13 @@ impl Notes {
 
     /// Asks; false if the run has ended and nobody hears.
     fn want(&self, what: impl FnOnce(&mut Wanted)) -> bool {
+        #[cfg(feature = "isolate")]
+        if let Some(pass_on) = &self.elsewhere {
+            let mut wanted = Wanted::default();
+            what(&mut wanted);
+            pass_on(wanted);
+            return true;
+        }
         let mut state = self.state();
         if state.closed {
             return false;
@@ -159,7 +180,8 @@ impl TaskContext {
     /// ```
     ///
     /// # Errors
-    /// Those of the effect, which then is not done; a name of no or more than 64 bytes, and more than 32 KiB in all.
+    /// Those of the effect, which then is not done; a name of no or more than 64 bytes, and more than 32 KiB in all. In a
+    /// process of its own, which is not waited for, it [`is_invalid`](Error::is_invalid), and nothing is done.
     pub async fn once<V, E, F>(
         &self,
         name: &str,
@@ -188,6 +210,12 @@ impl TaskContext {
     }
 
     async fn ask<A>(&self, ask: impl FnOnce(oneshot::Sender<Result<A>>) -> Effect) -> Result<A> {
+        if !self.run().notes.knows_effects() {
+            return Err(Error::invalid(
+                "effects cannot be kept from a process of its own; do them in a handler of the worker, \
+                 and only what is dangerous in `oncue::isolated`",
+            ));
+        }
         let (tell, told) = oneshot::channel();
         if !self.run().notes.want(|wanted| wanted.effects.push(ask(tell))) {
             return Err(over());

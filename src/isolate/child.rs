@@ -4,15 +4,15 @@
 //! empty from its first moment.
 
 use std::fs::File;
-use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::order::{Answer, Call, Go, Order, Ready};
+use super::order::{Answer, Call, Go, Order, Ready, Said, Tell};
 use super::{cage, descriptors, frame, keeper};
 
 /// This binary, even if it was replaced on the disk since it started.
@@ -69,7 +69,7 @@ pub(crate) struct Entry {
     pub(crate) kind: String,
     /// Its name in the program.
     pub(crate) name: &'static str,
-    pub(crate) run: Box<dyn Fn(Call) -> Answer>,
+    pub(crate) run: Box<dyn Fn(Call, Tell) -> Answer>,
 }
 
 /// Lives the life of a child.
@@ -147,16 +147,45 @@ fn run(entries: &[Entry]) -> Result<i32, String> {
     mute.map_err(|error| format!("a standard stream: {error}"))?;
     let handlers = entries.iter().map(|entry| (entry.kind.clone(), entry.name.to_owned()));
     frame::write(&mut answers, &Ready { handlers: handlers.collect() }).map_err(text)?;
+    let mouth = Mouth(Arc::new(Mutex::new((answers, 0))));
     let each = getrlimit(Resource::Cpu);
     while let Some(call) = frame::read::<Call>(&mut calls).map_err(text)? {
         let entry = entries.iter().find(|entry| entry.kind == call.kind);
         let entry = entry.ok_or_else(|| format!("kind {} is not known here", call.kind))?;
         allow(each)?;
-        let answer = (entry.run)(call);
-        frame::write(&mut answers, &answer).map_err(text)?;
-        answers.flush().map_err(|error| error.to_string())?;
+        let answer = (entry.run)(call, mouth.open());
+        mouth.answer(answer).map_err(text)?;
     }
     Ok(0)
+}
+
+/// Where a child speaks. What is left running of a task that was answered has no say in the next.
+struct Mouth(Arc<Mutex<(File, u64)>>);
+
+impl Mouth {
+    /// For the words of one more task.
+    fn open(&self) -> Tell {
+        let number = lock(&self.0).1;
+        let mouth = self.0.clone();
+        Arc::new(move |word| {
+            let (to, open) = &mut *lock(&mouth);
+            if *open == number {
+                // A worker that does not hear it is gone, which is seen at the answer.
+                let _ = frame::write(to, &Said::Word(word));
+            }
+        })
+    }
+
+    /// Answers the task.
+    fn answer(&self, answer: Answer) -> crate::Result<()> {
+        let (to, open) = &mut *lock(&self.0);
+        *open += 1;
+        frame::write(to, &Said::Answer(answer))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Allows one more task its processor time, counted from now.

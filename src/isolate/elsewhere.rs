@@ -7,14 +7,14 @@ use crate::error::{Error, Result};
 
 use super::ending::Ending;
 use super::limits::Limits;
-use super::order::{Answer, Call};
+use super::order::{Answer, Call, Tell, Word};
 use super::program::Program;
 
 /// A handler a child would know.
 pub(crate) struct Entry {
     pub(crate) kind: String,
     pub(crate) name: &'static str,
-    pub(crate) run: Box<dyn Fn(Call) -> Answer>,
+    pub(crate) run: Box<dyn Fn(Call, Tell) -> Answer>,
 }
 
 /// No process is a child.
@@ -59,7 +59,12 @@ impl Pool {
         Err(refused(kind))
     }
 
-    pub(crate) async fn run(&self, _: &Call, _: Hold) -> Result<(Answer, String), Ending> {
+    pub(crate) async fn run(
+        &self,
+        _: &Call,
+        _: Hold,
+        _: &dyn Fn(Word),
+    ) -> Result<(Answer, String), Ending> {
         match *self {}
     }
 

@@ -39,7 +39,7 @@ pub(crate) use child::{Entry, is_child, serve};
 pub(crate) use elsewhere::{Entry, Pool, Started, is_child, serve};
 pub(crate) use ending::Ending;
 pub use limits::{Limits, Network};
-pub(crate) use order::{Answer, Call};
+pub(crate) use order::{Answer, Call, Tell, Word};
 #[cfg(target_os = "linux")]
 pub(crate) use pool::{Pool, Started};
 pub use program::Program;

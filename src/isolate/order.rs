@@ -1,5 +1,6 @@
 //! What worker and child say to one another, in this order. All of it is bounded by the frame it travels in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,26 @@ impl Drop for Call {
     }
 }
 
-/// Child to worker: what the handler said.
+/// Child to worker, while a task runs: what is to be noted beside it. Whoever hears it must check it.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Word {
+    /// How far it is, as JSON.
+    Progress(Vec<u8>),
+    /// A line of its log.
+    Line(String),
+}
+
+/// Where a handler in a child says it.
+pub(crate) type Tell = Arc<dyn Fn(Word) + Send + Sync>;
+
+/// Child to worker: any number of words, then the answer.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Said {
+    Word(Word),
+    Answer(Answer),
+}
+
+/// Child to worker, in the end: what the handler said.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Done(Option<Vec<u8>>),

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use super::ending::Ending;
 use super::gives_way;
 use super::limits::Limits;
-use super::order::{Answer, Call};
+use super::order::{Answer, Call, Word};
 use super::process::{Idle, Live, Plan, Work};
 use super::program::Program;
 
@@ -81,7 +81,8 @@ impl Pool {
         self.crowd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs one task in a child of its own. Whoever does not wait for the end kills the child.
+    /// Runs one task in a child of its own, and hears what is to be noted meanwhile. Whoever does not wait for the end
+    /// kills the child.
     ///
     /// # Errors
     /// How the child ended that gave no answer.
@@ -89,11 +90,12 @@ impl Pool {
         self: &Arc<Self>,
         call: &Call,
         hold: Hold,
+        hear: &dyn Fn(Word),
     ) -> Result<(Answer, String), Ending> {
         let busy = Busy::new(self);
         let mut child = self.take().await?;
         child.hold(Some(hold));
-        let answer = child.call(call, &self.plan.limits).await?;
+        let answer = child.call(call, &self.plan.limits, hear).await?;
         let stderr = child.stderr();
         if child.may_rest(&self.plan) {
             drop(child.hold(None));

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use super::ending::Ending;
 use super::frame;
 use super::limits::Limits;
-use super::order::{Answer, Caged, Call, Go, Order, Ready};
+use super::order::{Answer, Caged, Call, Go, Order, Ready, Said, Word};
 use super::pool::Hold;
 use super::program::Program;
 use super::spawner::{self, Body};
@@ -153,7 +153,12 @@ impl Live {
     }
 
     /// Runs one task. What it holds is free when the task is answered, or else when the child is gone.
-    pub(super) async fn call(&mut self, call: &Call, limits: &Limits) -> Result<Answer, Ending> {
+    pub(super) async fn call(
+        &mut self,
+        call: &Call,
+        limits: &Limits,
+        hear: &dyn Fn(Word),
+    ) -> Result<Answer, Ending> {
         self.used += 1;
         // What was printed before is no part of this task.
         self.tail.rest(&self.errors);
@@ -167,7 +172,13 @@ impl Live {
                     // One that does not listen may still answer, or ended, which is seen below.
                     let _ = calls.write_all(&call).await;
                 }
-                frame::receive::<Answer>(answers).await
+                loop {
+                    match frame::receive(answers).await? {
+                        Some(Said::Word(word)) => hear(word),
+                        Some(Said::Answer(answer)) => return Result::<_>::Ok(Some(answer)),
+                        None => return Ok(None),
+                    }
+                }
             };
             tokio::select! {
                 biased;

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use oncue::{Task, TaskContext, TaskError, TaskResult};
@@ -60,12 +62,40 @@ pub fn act(deed: Deed, context: TaskContext) -> TaskResult<String> {
             return Err(TaskError::new("told"));
         }
         "forge" => forge(),
+        "note" => note(&context),
+        "once" => return once(&context),
         "huge" => "x".repeat(1 << 20),
         "own" => own(),
         "parent" => parent(),
         "remember" => remember(),
         other => return Err(TaskError::skip_retry(format!("no deed {other:?}"))),
     })
+}
+
+/// Tells how far it is and what it does, and leaves a thread that goes on telling.
+fn note(context: &TaskContext) -> String {
+    static TASKS: AtomicU32 = AtomicU32::new(0);
+    let (late, own) = (context.clone(), TASKS.fetch_add(1, Ordering::SeqCst));
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        loop {
+            late.log(format!("late {own}"));
+            let _ = tell.send(());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    // Threads of the tasks before have had their say.
+    (0..20).for_each(|_| told.recv().expect("said"));
+    context.progress(&[1, 2]).expect("told");
+    context.log("one\ntwo\u{1b}[2J");
+    let large = context.progress(&"x".repeat(1 << 20)).expect_err("too large");
+    format!("noted, {}", large.code())
+}
+
+/// Wants an effect to be kept.
+fn once(context: &TaskContext) -> TaskResult<String> {
+    let effect = context.once("charge", async |_| TaskResult::Ok("done".to_owned()));
+    oncue::block_on(effect)
 }
 
 fn number(word: &str) -> usize {

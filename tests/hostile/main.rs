@@ -39,11 +39,13 @@ async fn greet(task: Neighbor) -> TaskResult<u64> {
 }
 
 /// What became of one task.
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 struct Told {
     class: Option<String>,
     message: Option<String>,
     result: Option<String>,
+    progress: Option<serde_json::Value>,
+    log: Vec<String>,
     decision: String,
     /// From the start of its run to its settlement.
     ms: u128,
@@ -156,11 +158,13 @@ async fn tell_of(
     let ms = at.duration_since(began).as_millis();
     let Event::Settled { class, decision, .. } = event else {
         let decision = "LeaseLost".to_owned();
-        return Ok(Told { class: None, message: None, result: None, decision, ms });
+        return Ok(Told { decision, ms, ..Told::default() });
     };
     let view = client.broker().show(task.queue().clone(), task.id()).await?;
     let message = view.and_then(|view| client.failure(&view));
     let done = matches!(decision, oncue::outcome::Decision::Complete(_));
     let result = if done { Some(task.result::<String>().timeout(PATIENCE).await?) } else { None };
-    Ok(Told { class, message, result, decision: format!("{decision:?}"), ms })
+    let log = task.log().await?.lines.into_iter().map(|line| line.text).collect();
+    let (progress, decision) = (task.progress().await?, format!("{decision:?}"));
+    Ok(Told { class, message, result, progress, log, decision, ms })
 }

@@ -30,6 +30,31 @@ fn what_a_handler_says_is_said_as_if_it_ran_here() {
 }
 
 #[test]
+fn how_far_it_is_and_what_it_logs_is_kept_and_a_finished_task_says_no_more() {
+    for words in [&["note", "times=3", "recycle=3", "runs=1"][..], &["note", "inplace"]] {
+        let told = run(words);
+        for (number, task) in told.0["tasks"].as_array().expect("tasks").iter().enumerate() {
+            assert_eq!(
+                (&task["result"], &task["progress"]),
+                (&"noted, too_large".into(), &[1, 2].into())
+            );
+            let log: Vec<_> = task["log"].as_array().expect("a log").iter().collect();
+            let late = serde_json::Value::from(format!("late {number}"));
+            assert!(log.contains(&&late), "what runs beside it is heard while it runs");
+            let own: Vec<_> = log.into_iter().filter(|line| **line != late).collect();
+            assert_eq!(own, ["one", "two [2J"], "and of the tasks before nothing is");
+        }
+    }
+}
+
+#[test]
+fn an_effect_that_could_not_be_kept_is_not_done() {
+    let told = run(&["once"]);
+    assert!(told.message().contains("a process of its own"), "{told:?}");
+    assert_eq!(run(&["once", "inplace"]).result(), "done");
+}
+
+#[test]
 fn an_endless_loop_ends_by_its_processor_time() {
     let told = run(&["loop", "cpu=1000"]);
     assert!(told.class() == "cpu" && told.message().contains("1 s of processor time"), "{told:?}");
