@@ -51,6 +51,7 @@ impl Actor for Processor {
             open: ward.opening(),
             gone: self.gone.token().clone(),
             patience: self.shared.config.stuck_after,
+            room: self.shared.room(route),
         };
         self.runner = Some(route.factory.make(&surroundings));
         // A handler actor says itself when it is there.
