@@ -218,11 +218,12 @@ fn ended_as(ended: std::thread::Result<Returned>, stop: &Stop) -> End {
     match ended {
         Ok(Ok(result)) => End { result, ..End::of(Outcome::Completed) },
         // Told to stop, it failed: nobody's fault. What it says on purpose stands.
-        Ok(Err(TaskError { outcome: Outcome::Failed { retry: Retry::ByPolicy, .. }, .. }))
-            if stop.is_asked() =>
-        {
-            End::of(stopped(stop))
-        }
+        Ok(Err(TaskError {
+            outcome:
+                Outcome::Failed { retry: Retry::ByPolicy, .. }
+                | Outcome::Uncounted { retry: Retry::ByPolicy, .. },
+            ..
+        })) if stop.is_asked() => End::of(stopped(stop)),
         Ok(Err(TaskError { outcome, message })) => End { outcome, result: None, message },
         Err(panic) => End::failed("panic", panic::text(panic)),
     }
@@ -299,6 +300,7 @@ fn unopenable(error: &Error) -> Outcome {
 fn is_answer(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Completed | Outcome::Snoozed(_) | Outcome::Revoked => true,
+        Outcome::Uncounted { .. } => true,
         Outcome::Failed { class, .. } => !matches!(&**class, "panic" | "timeout" | "payload"),
         _ => false,
     }
@@ -340,7 +342,7 @@ fn conclude(
     let chance = job.chance();
     let decision = decide(&end.outcome, &header.limits(), &mut trail, &policy, now, chance);
     let class = match &end.outcome {
-        Outcome::Failed { .. } => trail.class.clone(),
+        Outcome::Failed { .. } | Outcome::Uncounted { .. } => trail.class.clone(),
         _ => None,
     };
     let seat = |purpose| Seat {
