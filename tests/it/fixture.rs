@@ -242,6 +242,13 @@ impl Bench {
         panic!("more is due after {CALLS_MAX} calls");
     }
 
+    /// Lets a minute pass, in which groups are quiet, and closes them.
+    #[track_caller]
+    pub fn close(&self) {
+        self.pass(MINUTE);
+        self.catch_up();
+    }
+
     /// The groups that hold tasks.
     #[track_caller]
     pub fn groups(&self) -> Vec<Gathering> {
