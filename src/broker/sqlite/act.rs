@@ -24,10 +24,9 @@ pub(super) fn act(
     let Some(found) = find(tx, queue, id)? else { return Ok(Some(Acted::Missing)) };
     let waits = found.is_waiting();
     match (act, found.state) {
-        (
-            Act::Run,
-            State::Scheduled | State::Retry | State::Archived | State::Aggregating,
-        ) => found.make_ready(tx)?,
+        (Act::Run, State::Scheduled | State::Retry | State::Archived | State::Aggregating) => {
+            found.make_ready(tx)?
+        }
         (Act::Archive, _) if waits => found.archive(tx, Reason::Operator)?,
         (Act::Delete, state) if state != State::Active => found.delete(tx)?,
         (Act::Reschedule(due), _) if waits => found.reschedule(tx, due_at(due, tx.now()))?,

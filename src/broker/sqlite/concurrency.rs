@@ -33,6 +33,7 @@ pub(super) fn cut<'a>(
     limits: &Limits,
 ) -> Step<Cow<'a, Ask>> {
     if limits.most.is_none() && limits.kinds == 0 || mutant!(tx, IgnoreConcurrency) {
+        tx.let_go(queue);
         return Ok(Cow::Borrowed(ask));
     }
     let mut ask = Cow::Borrowed(ask);

@@ -24,8 +24,7 @@ const EARLY_MS: i64 = 1_000;
 /// Most closed gatherings one sweep looks at. What lies beyond is seen once those before it have gone.
 const LOOK_MAX: usize = 4_096;
 
-pub(super) const NEXT: &str =
-    "SELECT closes FROM oncue_gathering INDEXED BY oncue_gathering_closes
+pub(super) const NEXT: &str = "SELECT closes FROM oncue_gathering INDEXED BY oncue_gathering_closes
     WHERE queue = ?1 AND closes IS NOT NULL ORDER BY closes LIMIT 1";
 pub(super) const DUE: &str = "SELECT row FROM oncue_gathering INDEXED BY oncue_gathering_closes
     WHERE queue = ?1 AND closes <= ?2 ORDER BY closes, row";
@@ -79,12 +78,7 @@ pub(super) fn close(tx: &mut Txn<'_>, gathering: i64) -> Step<()> {
 }
 
 /// The closed ones of a kind, in line.
-pub(super) fn closed(
-    tx: &Txn<'_>,
-    queue: i64,
-    kind: i64,
-    limit: usize,
-) -> Step<VecDeque<Closed>> {
+pub(super) fn closed(tx: &Txn<'_>, queue: i64, kind: i64, limit: usize) -> Step<VecDeque<Closed>> {
     let mut query = tx.conn.prepare_cached(CLOSED)?;
     let closed = query.query_map([queue, kind], |row| {
         let (place, tasks) = (Place::last(0, row.get(1)?), row.get::<_, i64>(2)?);

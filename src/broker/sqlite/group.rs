@@ -62,13 +62,7 @@ pub(super) fn join_unless_alone(
 }
 
 /// Has a task join its group, out of a state in which it is in no gathering; false if it has no group.
-pub(super) fn join(
-    tx: &mut Txn<'_>,
-    queue: i64,
-    row: i64,
-    marks: i64,
-    from: State,
-) -> Step<bool> {
+pub(super) fn join(tx: &mut Txn<'_>, queue: i64, row: i64, marks: i64, from: State) -> Step<bool> {
     if marks & GROUP == 0 || from == State::Active && mutant!(tx, ForgetGroup) {
         return Ok(false);
     }

@@ -12,8 +12,7 @@ use super::txn::Txn;
 use crate::clock::Timestamp;
 use crate::state::State;
 
-pub(super) const STANDING: &str =
-    "SELECT n4, completed_most, n5, archived_most, archived_for, n6 FROM oncue_queue WHERE row = ?1";
+pub(super) const STANDING: &str = "SELECT n4, completed_most, n5, archived_most, archived_for, n6 FROM oncue_queue WHERE row = ?1";
 
 /// What a queue keeps, and what it is to keep.
 pub(super) struct Standing {

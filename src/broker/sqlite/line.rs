@@ -140,12 +140,7 @@ fn lines(tx: &Txn<'_>, queue: i64, ask: &Ask, with_groups: bool) -> Step<Vec<Lin
 }
 
 /// Whether there is anything to claim.
-pub(super) fn is_empty(
-    tx: &Txn<'_>,
-    queue: i64,
-    ask: &Ask,
-    with_groups: bool,
-) -> Step<bool> {
+pub(super) fn is_empty(tx: &Txn<'_>, queue: i64, ask: &Ask, with_groups: bool) -> Step<bool> {
     let mut front = Front::new(tx)?;
     for mut line in lines(tx, queue, ask, with_groups)? {
         line.read(&mut front, queue, 1)?;
@@ -158,12 +153,7 @@ pub(super) fn is_empty(
 
 /// What stands first in the lines asked for, all kinds merged by place. A gathering that has no room in the answer
 /// holds up its line until the next one.
-pub(super) fn first(
-    tx: &Txn<'_>,
-    queue: i64,
-    ask: &Ask,
-    with_groups: bool,
-) -> Step<Vec<Pick>> {
+pub(super) fn first(tx: &Txn<'_>, queue: i64, ask: &Ask, with_groups: bool) -> Step<Vec<Pick>> {
     let mut lines = lines(tx, queue, ask, with_groups)?;
     let piece = ask.max / lines.len().max(1) + 1;
     let mut front = Front::new(tx)?;

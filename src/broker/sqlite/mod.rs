@@ -54,8 +54,8 @@ use super::check;
 use super::marks::Marks;
 use super::{
     Act, Acted, Advanced, Annotate, Ask, Batch, Beat, Beaten, Broker, Cancelled, Claim, Enqueued,
-    Entry, Gathering, Inspect, Kept, Listing, LockName, Note, Operate, Page, Present, QueueStats, Reply,
-    Session, Setting, Settled, Settlement, Signal, Slot, Sweep, TaskView, Timetable, Wake,
+    Entry, Gathering, Inspect, Kept, Listing, LockName, Note, Operate, Page, Present, QueueStats,
+    Reply, Session, Setting, Settled, Settlement, Signal, Slot, Sweep, TaskView, Timetable, Wake,
     WorkerId,
 };
 use crate::clock::Timestamp;

@@ -29,7 +29,8 @@ const KINDS_COUNT: &str = "UPDATE oncue_queue
 const COMPLETED: &str = "UPDATE oncue_queue SET completed_most = ?2 WHERE row = ?1";
 const ARCHIVED: &str =
     "UPDATE oncue_queue SET archived_most = ?2, archived_for = ?3 WHERE row = ?1";
-const READ: &str = "SELECT bytes_most, active_most, completed_most, archived_most, archived_for, kinds
+const READ: &str =
+    "SELECT bytes_most, active_most, completed_most, archived_most, archived_for, kinds
     FROM oncue_queue WHERE row = ?1";
 const KINDS: &str = "SELECT name, most FROM oncue_kind WHERE queue = ?1 ORDER BY name";
 
@@ -91,7 +92,8 @@ fn limit_kind(tx: &Txn<'_>, queue: i64, kind: &Kind, most: Option<u64>) -> Step<
                 limited.query_row(params![queue, number_of_kind, name], |row| row.get(0))?;
             let limited: i64 =
                 conn.prepare_cached(KINDS_LIMITED)?.query_row([queue], |row| row.get(0))?;
-            if !is_limited && usize::try_from(limited).is_ok_and(|limited| limited >= KIND_LIMITS_MAX)
+            if !is_limited
+                && usize::try_from(limited).is_ok_and(|limited| limited >= KIND_LIMITS_MAX)
             {
                 return Err(Error::too_large(format!(
                     "{limited} kinds of this queue have a limit; at most {KIND_LIMITS_MAX}: take one away first"

@@ -197,6 +197,11 @@ impl<'c> Txn<'c> {
         self.desk.held_up.insert(queue);
     }
 
+    /// There is no such limit any more.
+    pub(super) fn let_go(&mut self, queue: i64) {
+        self.desk.held_up.remove(&queue);
+    }
+
     /// How this transaction changed the number of tasks of a queue that have not ended.
     pub(super) fn live_change(&self, queue: i64) -> i64 {
         let ended = [State::Completed, State::Archived].map(|state| usize::from(state.code()));
@@ -257,6 +262,9 @@ impl<'c> Txn<'c> {
             self.wakes[marks::index(Wake::Ready)] |= *ended && self.desk.held_up.contains(queue);
             // There is room for an enqueue.
             self.wakes[marks::index(Wake::Settled)] |= *bytes < 0;
+            // It may be one too many to keep.
+            let archived = counts[usize::from(State::Archived.code())];
+            self.wakes[marks::index(Wake::Due)] |= archived > 0;
         }
         Ok(self.wakes)
     }

@@ -5,8 +5,8 @@ use rusqlite::{StatementStatus, params_from_iter};
 use super::*;
 use crate::broker::sqlite::writer::Haste;
 use crate::broker::sqlite::{
-    advance, concurrency, dequeue, enqueue, forget, found, gathering, group, inspect, keep, line, lock,
-    note, operate, reclaim, retire, room, session, settle, task as tasks, timetable, txn,
+    advance, concurrency, dequeue, enqueue, forget, found, gathering, group, inspect, keep, line,
+    lock, note, operate, reclaim, retire, room, session, settle, task as tasks, timetable, txn,
 };
 use crate::state::State;
 
