@@ -1,29 +1,22 @@
-//! Batch handlers: an `async fn` that is called with many tasks at once.
-//!
-//! Each task keeps a run of its own, with its lease, time, cancellation and settlement; here they only wait for one
-//! another. Those of a group are one batch by themselves, all others gather for a moment with whoever else is there.
+//! Batch handlers: an `async fn` that is called with many tasks at once, and what it may take and return. How its tasks
+//! find together is [`gather`](super::gather)'s.
 
-use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
-use tokio::sync::oneshot;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::{Error, Result};
-use crate::panic;
 use crate::task::{GROUP_TASKS_MAX, Task};
 
-use super::function::{IntoTaskResult, decode};
-use super::piece::{Coming, Member, Roll};
+use super::function::IntoTaskResult;
+use super::gather::Batches;
 use super::{
-    Data, DataMap, FromContext, Hold, Input, Job, Registration, Route, Runner, RunnerFactory,
-    Surroundings, TaskError,
+    Data, DataMap, FromContext, Job, Registration, Route, Runner, RunnerFactory, Surroundings,
+    TaskError,
 };
 
 /// Most tasks of a batch that gathers, unless told otherwise.
@@ -36,7 +29,7 @@ pub const LINGER: Duration = Duration::from_millis(100);
 pub const LINGER_MAX: Duration = Duration::from_secs(60);
 
 /// What one run answers.
-type Returned = Result<Option<Vec<u8>>, TaskError>;
+pub(super) type Returned = Result<Option<Vec<u8>>, TaskError>;
 
 /// What a batch handler may return: one `Result<(), E>` for all of its tasks, or a `Vec` with one `Result` for each, in
 /// their order.
@@ -73,7 +66,8 @@ impl<V: Serialize, E: Into<TaskError>> IntoBatchResult for Vec<Result<V, E>> {
     }
 }
 
-fn replicate(ended: &Returned) -> Returned {
+/// The same end for another task.
+pub(super) fn replicate(ended: &Returned) -> Returned {
     match ended {
         Ok(result) => Ok(result.clone()),
         Err(TaskError { outcome, message }) => {
@@ -147,8 +141,8 @@ arities! { () (A) (A, B) (A, B, C) }
 /// How batches gather.
 #[derive(Clone, Copy)]
 pub(crate) struct Batching {
-    most: usize,
-    linger: Duration,
+    pub(super) most: usize,
+    pub(super) linger: Duration,
 }
 
 /// An `async fn` that is called with many tasks of its kind at once, all of one type.
@@ -231,11 +225,7 @@ struct Batched<F, Args> {
 
 impl<F: BatchFn<Args>, Args: 'static> RunnerFactory for Batched<F, Args> {
     fn make(&self, surroundings: &Surroundings) -> Rc<dyn Runner> {
-        let Batching { most, linger } = self.batching;
-        let most = most.min(surroundings.room).max(1);
-        let batching = Batching { most, linger };
-        let (handler, open) = (self.handler.clone(), Rc::default());
-        Rc::new(Batches { handler, batching, open, args: PhantomData })
+        Rc::new(Batches::new(self.handler.clone(), self.batching, surroundings))
     }
 
     fn check(&self, data: &DataMap) -> Result<()> {
@@ -248,151 +238,6 @@ impl<F: BatchFn<Args>, Args: 'static> RunnerFactory for Batched<F, Args> {
 
     fn batching(&mut self) -> Option<&mut Batching> {
         Some(&mut self.batching)
-    }
-}
-
-/// Batches of one kind on one arbiter.
-struct Batches<F, Args> {
-    handler: F,
-    batching: Batching,
-    /// The batch that gathers, if one does.
-    open: Rc<RefCell<Option<Open>>>,
-    args: PhantomData<fn(Args)>,
-}
-
-/// A batch that gathers; it has gathered when this is dropped.
-struct Open {
-    roll: Roll,
-    gathered: DropGuard,
-}
-
-/// One task of a batch.
-struct Entry<T> {
-    job: Job<T>,
-    keep: bool,
-    hold: Hold,
-    tell: oneshot::Sender<Returned>,
-}
-
-impl<F: BatchFn<Args>, Args: 'static> Runner for Batches<F, Args> {
-    fn gathers(&self) -> bool {
-        true
-    }
-
-    fn gather(&self, alone: bool) -> LocalBoxFuture<'static, Member> {
-        if alone {
-            return std::future::ready(Roll::new().enrol()).boxed_local();
-        }
-        let mut place = self.open.borrow_mut();
-        let open = place.get_or_insert_with(|| {
-            let token = CancellationToken::new();
-            let closes = close(self.open.clone(), token.clone(), self.batching.linger);
-            actix_rt::spawn(closes);
-            Open { roll: Roll::new(), gathered: token.drop_guard() }
-        });
-        let (member, gathered) = (open.roll.enrol(), open.gathered.token().clone());
-        if open.roll.enrolled() >= self.batching.most {
-            *place = None;
-        }
-        async move {
-            gathered.cancelled().await;
-            member
-        }
-        .boxed_local()
-    }
-
-    fn run(&self, input: Input) -> LocalBoxFuture<'static, Returned> {
-        let task = match decode::<F::Task>(&input) {
-            Ok(task) => task,
-            // The others do not wait for it: its member goes with the input.
-            Err(error) => return std::future::ready(Err(error)).boxed_local(),
-        };
-        let Input { context, keep, hold, member, .. } = input;
-        let (tell, told) = oneshot::channel();
-        let entry = Entry { job: Job { task, context }, keep, hold, tell };
-        let member = member.unwrap_or_else(|| Roll::new().enrol());
-        if let Some(coming) = member.join(Box::new(entry)) {
-            actix_rt::spawn(perform(self.handler.clone(), coming));
-        }
-        // Its sender is dropped only with the thread: nobody knows how far it came.
-        async move { told.await.unwrap_or_else(|_| Err(TaskError::interrupted())) }.boxed_local()
-    }
-}
-
-/// Closes a batch that was not full in time.
-async fn close(place: Rc<RefCell<Option<Open>>>, gathered: CancellationToken, linger: Duration) {
-    let lingers = async {
-        if !linger.is_zero() {
-            return tokio::time::sleep(linger).await;
-        }
-        let mut before = 0;
-        loop {
-            // Those that were claimed with it are polled one after the other.
-            tokio::task::yield_now().await;
-            let now = place.borrow().as_ref().map_or(0, |open| open.roll.enrolled());
-            if now == before {
-                return;
-            }
-            before = now;
-        }
-    };
-    if gathered.run_until_cancelled(lingers).await.is_some() {
-        place.borrow_mut().take();
-    }
-}
-
-/// Calls the handler once nobody else will come, and tells each task what became of it.
-async fn perform<F: BatchFn<Args>, Args>(handler: F, mut coming: Coming) {
-    let mut entries = Vec::new();
-    while let Some((number, joined)) = coming.recv().await {
-        match joined.downcast::<Entry<F::Task>>() {
-            Ok(entry) => entries.push((number, *entry)),
-            Err(_) => tracing::error!("a task of another type in a batch"),
-        }
-    }
-    // Those that were given up meanwhile have left.
-    entries.retain(|(_, entry)| !entry.tell.is_closed());
-    entries.sort_by_key(|(number, _)| *number);
-    let (mut jobs, mut keep, mut tell, mut holds) = (vec![], vec![], vec![], vec![]);
-    for (_, entry) in entries {
-        jobs.push(entry.job);
-        keep.push(entry.keep);
-        tell.push(entry.tell);
-        // As long as the handler runs their slots are taken, whatever became of them.
-        holds.push(entry.hold);
-    }
-    if jobs.is_empty() {
-        return;
-    }
-    let mut run = Box::pin(panic::catch(move || handler.call(jobs, keep)));
-    let ended = tokio::select! {
-        biased;
-        // First: nothing of a handler goes on once all have left.
-        () = all_left(&mut tell) => None,
-        ended = &mut run => Some(ended),
-    };
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(run))) {
-        let panic = panic::text(panic);
-        tracing::error!(panic, "a batch handler panicked when it was given up");
-    }
-    let results = match ended {
-        None => return,
-        Some(Ok(results)) => results,
-        Some(Err(panic)) => {
-            let failed = Err(TaskError::new(panic).class("panic"));
-            tell.iter().map(|_| replicate(&failed)).collect()
-        }
-    };
-    for (tell, result) in tell.into_iter().zip(results) {
-        // Who was given up does not listen.
-        let _ = tell.send(result);
-    }
-}
-
-/// Ends once every task of a batch was given up.
-async fn all_left(tell: &mut [oneshot::Sender<Returned>]) {
-    for tell in tell {
-        tell.closed().await;
     }
 }
 

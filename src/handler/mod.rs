@@ -11,6 +11,7 @@ mod context;
 mod data;
 mod failure;
 mod function;
+mod gather;
 #[cfg(feature = "isolate")]
 mod isolated;
 mod notes;

@@ -95,6 +95,8 @@ pub(crate) struct Surroundings {
     pub(crate) patience: Duration,
     /// How many of its tasks may be in hand at once.
     pub(crate) room: usize,
+    /// Over once no more tasks will come.
+    pub(crate) quiet: CancellationToken,
 }
 
 impl Surroundings {

@@ -154,6 +154,7 @@ async fn perform(route: &Route, mut input: Input) -> TaskResult<Option<Vec<u8>>>
         gone,
         patience: PATIENCE,
         room: 1,
+        quiet: CancellationToken::new(),
     };
     let runner = route.factory.make(&surroundings);
     if let Some(admitted) = runner.admit() {
