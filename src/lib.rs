@@ -78,8 +78,8 @@ pub use codec::Codec;
 pub use connect::Connect;
 pub use error::{Error, Result};
 pub use handler::{
-    Call, Data, Job, Output, Registration, TaskContext, TaskError, TaskResult, actor, blocking,
-    function,
+    Call, Data, Job, Output, Registration, TaskContext, TaskError, TaskResult, actor, batch,
+    blocking, function,
 };
 #[cfg(feature = "webhook")]
 pub use handler::{Webhook, webhook};

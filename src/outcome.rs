@@ -39,6 +39,13 @@ pub enum Outcome {
         /// What the handler said about a retry.
         retry: Retry,
     },
+    /// The handler failed in a way that is not to count: neither against the task nor among the queue's failures.
+    Uncounted {
+        /// What kind of failure, in clear.
+        class: Cow<'static, str>,
+        /// What the handler said about a retry.
+        retry: Retry,
+    },
     /// The handler wants the task back later, at no cost.
     Snoozed(Duration),
     /// The handler says the task is void: it goes without a trace.
@@ -147,6 +154,15 @@ pub fn decide(
             }
             Decision::Release { alone: runs_alone(trail) }
         }
+        Outcome::Uncounted { class, retry } => {
+            trail.class = Some(plain_class(class));
+            let wait = match retry {
+                Retry::Never => return Decision::Archive(Reason::SkipRetry),
+                Retry::In(wait) => *wait,
+                Retry::ByPolicy => policy.delay(trail.attempts.saturating_add(1), chance),
+            };
+            in_time(limits, now, wait).map_or(EXPIRED, Decision::Snooze)
+        }
         Outcome::Failed { class, retry } => {
             trail.attempts = trail.attempts.saturating_add(1);
             trail.class = Some(plain_class(class));
@@ -158,12 +174,16 @@ pub fn decide(
                 Retry::In(wait) => *wait,
                 Retry::ByPolicy => policy.delay(trail.attempts, chance),
             };
-            match limits.deadline {
-                Some(deadline) if now.plus(wait) >= deadline => Decision::Archive(Reason::Expired),
-                _ => Decision::Retry(wait),
-            }
+            in_time(limits, now, wait).map_or(EXPIRED, Decision::Retry)
         }
     }
+}
+
+const EXPIRED: Decision = Decision::Archive(Reason::Expired);
+
+/// This wait, if a run after it could still start.
+fn in_time(limits: &Limits, now: Timestamp, wait: Duration) -> Option<Duration> {
+    Some(wait).filter(|wait| limits.deadline.is_none_or(|deadline| now.plus(*wait) < deadline))
 }
 
 /// Whether a task is to run alone, after what happened to it.
@@ -236,6 +256,19 @@ mod tests {
         expect(failed(Retry::In(ms)), attempts(1), Decision::Retry(ms));
         expect(failed(Retry::In(ms)), attempts(2), Decision::Archive(Reason::Exhausted));
         expect(failed(Retry::Never), Trail::default(), Decision::Archive(Reason::SkipRetry));
+    }
+
+    #[test]
+    fn what_does_not_count_is_repeated_for_ever_and_its_class_kept() {
+        let uncounted = |retry| Outcome::Uncounted { class: "locked".into(), retry };
+        let two = Duration::from_secs(2);
+        let trail = expect(uncounted(Retry::ByPolicy), attempts(1), Decision::Snooze(two));
+        assert_eq!((trail.attempts, trail.class.as_deref()), (1, Some("locked")));
+        // All that counts is used up: one more that counts would end it.
+        let trail = expect(uncounted(Retry::In(two)), attempts(2), Decision::Snooze(two));
+        assert_eq!(trail.attempts, 2);
+        let near = Limits { deadline: Some(NOW.plus(two)), ..limits() };
+        expect_within(uncounted(Retry::In(two)), attempts(0), near, EXPIRED);
     }
 
     #[test]

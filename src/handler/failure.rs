@@ -1,7 +1,7 @@
 //! What a handler says when it does not succeed.
 //!
 //! Any `std::error::Error` becomes a [`TaskError`] by `?`; its constructors say more than "failed": wait this long,
-//! never again, put me off, forget me. The message is sealed before it is stored; only the class is clear.
+//! never again, do not count it, put me off, forget me. The message is sealed before it is stored; only the class is clear.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -30,8 +30,9 @@ pub(crate) fn cut(mut message: String) -> String {
 /// | constructor | attempt counts | then |
 /// |---|---|---|
 /// | [`new`](Self::new), any `std::error::Error` by `?` | yes | retry by the kind's policy, archived(exhausted) after `max_retry` |
-/// | [`retry_in`](Self::retry_in) | yes | retry after the delay, archived(exhausted) after `max_retry` |
+/// | [`retry_in`](Self::retry_in), or [`new`](Self::new) with [`after`](Self::after) | yes | retry after the delay, archived(exhausted) after `max_retry` |
 /// | [`skip_retry`](Self::skip_retry) | yes | archived(skip_retry) |
+/// | [`uncounted`](Self::uncounted) | no, nor as a failure of the queue | scheduled anew by the kind's policy, with what it said kept; never exhausted, archived(expired) once a `deadline` would pass |
 /// | [`snooze`](Self::snooze) | no | scheduled anew |
 /// | [`revoke`](Self::revoke) | no | gone |
 pub struct TaskError {
@@ -54,6 +55,22 @@ impl TaskError {
     /// A failure, retried after this delay.
     pub fn retry_in(delay: Duration, message: impl fmt::Display) -> Self {
         Self::failed(Retry::In(delay), message)
+    }
+
+    /// A failure that is not to count: what it needs is taken, down or not there yet. The task runs again after as long as
+    /// its next retry would wait, again and again: give it a [`deadline`](crate::Draft::deadline), or it may never end.
+    /// Hooks are told of it, and what it says is kept with the task.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use oncue::TaskError;
+    /// let error = TaskError::uncounted("the disk is being moved").class("moving").after(Duration::from_secs(30));
+    /// # assert!(matches!(error.outcome(), oncue::outcome::Outcome::Uncounted { .. }));
+    /// ```
+    pub fn uncounted(message: impl fmt::Display) -> Self {
+        let outcome =
+            Outcome::Uncounted { class: Cow::Borrowed("handler"), retry: Retry::ByPolicy };
+        Self { outcome, message: cut(message.to_string()) }
     }
 
     /// A failure no retry can mend.
@@ -98,8 +115,20 @@ impl TaskError {
     /// Names the class of a failure (clear text, at most 64 visible ASCII characters), in place of `handler`.
     #[must_use]
     pub fn class(mut self, word: impl Into<Cow<'static, str>>) -> Self {
-        if let Outcome::Failed { class, .. } = &mut self.outcome {
+        if let Outcome::Failed { class, .. } | Outcome::Uncounted { class, .. } = &mut self.outcome
+        {
             *class = word.into();
+        }
+        self
+    }
+
+    /// Has the task run again after this delay, if it is a failure that is repeated.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        if let Outcome::Failed { retry, .. } | Outcome::Uncounted { retry, .. } = &mut self.outcome
+            && *retry != Retry::Never
+        {
+            *retry = Retry::In(delay);
         }
         self
     }
@@ -135,6 +164,19 @@ mod tests {
         assert_eq!(error.message, "cannot read: eof");
         let class = Cow::Borrowed("io");
         assert_eq!(error.outcome, Outcome::Failed { class, retry: Retry::ByPolicy });
+    }
+
+    #[test]
+    fn a_delay_is_of_what_is_repeated() {
+        let delay = Duration::from_secs(7);
+        let retry = |error: TaskError| match error.after(delay).outcome {
+            Outcome::Failed { retry, .. } | Outcome::Uncounted { retry, .. } => Some(retry),
+            _ => None,
+        };
+        assert_eq!(retry(TaskError::new("x")), Some(Retry::In(delay)));
+        assert_eq!(retry(TaskError::uncounted("x").class("y")), Some(Retry::In(delay)));
+        assert_eq!(retry(TaskError::skip_retry("x")), Some(Retry::Never));
+        assert_eq!(retry(TaskError::revoke()), None);
     }
 
     #[test]

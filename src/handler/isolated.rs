@@ -256,22 +256,23 @@ fn answer<F: BlockingFn<Args>, Args>(handler: &F, call: Call, tell: Tell) -> Ans
             Outcome::Snoozed(delay) => Answer::Snoozed(delay),
             Outcome::Revoked => Answer::Revoked,
             Outcome::KeyMissing => Answer::Newer { message },
-            Outcome::Failed { class, retry } => {
-                let class = class.into_owned();
-                match retry {
-                    Retry::ByPolicy => Answer::Failed { class, message, after: None },
-                    Retry::In(delay) => Answer::Failed { class, message, after: Some(delay) },
-                    Retry::Never => Answer::Never { class, message },
-                }
+            Outcome::Failed { class, retry } => failed(class.into_owned(), message, retry, true),
+            Outcome::Uncounted { class, retry } => {
+                failed(class.into_owned(), message, retry, false)
             }
             // No constructor of a `TaskError` makes another.
-            other => Answer::Failed {
-                class: "handler".to_owned(),
-                message: format!("{other:?}"),
-                after: None,
-            },
+            other => failed("handler".to_owned(), format!("{other:?}"), Retry::ByPolicy, true),
         },
     }
+}
+
+fn failed(class: String, message: String, retry: Retry, counts: bool) -> Answer {
+    let after = match retry {
+        Retry::ByPolicy => None,
+        Retry::In(delay) => Some(delay),
+        Retry::Never => return Answer::Never { class, message },
+    };
+    Answer::Failed { class, message, after, counts }
 }
 
 fn handle<F: BlockingFn<Args>, Args>(
@@ -303,11 +304,13 @@ fn said(answer: Answer, stderr: &str) -> Result<Option<Vec<u8>>, TaskError> {
     let full = |message| detail(message, stderr);
     Err(match answer {
         Answer::Done(result) => return Ok(result),
-        Answer::Failed { class, message, after: None } => {
-            TaskError::new(full(message)).class(class)
-        }
-        Answer::Failed { class, message, after: Some(delay) } => {
-            TaskError::retry_in(delay, full(message)).class(class)
+        Answer::Failed { class, message, after, counts } => {
+            let said = if counts { TaskError::new } else { TaskError::uncounted };
+            let error = said(full(message)).class(class);
+            match after {
+                Some(delay) => error.after(delay),
+                None => error,
+            }
         }
         Answer::Never { class, message } => TaskError::skip_retry(full(message)).class(class),
         Answer::Snoozed(delay) => TaskError::snooze(delay),

@@ -1,18 +1,21 @@
 //! Handlers: what runs a task.
 //!
-//! A handler is a plain `async fn`, a blocking `fn`, an actix actor made by a factory, a `fn` in a process of its
+//! A handler is a plain `async fn`, one for many tasks at once, a blocking `fn`, an actix actor made by a factory, a `fn` in a process of its
 //! own, any program, or a webhook. All of them become one [`Route`] per kind, which is all the runtime knows. A handler
 //! sees the opened task, never the broker; how its end is settled is decided by [`outcome`](crate::outcome).
 
 mod actor;
 mod around;
+mod batch;
 mod context;
 mod data;
 mod failure;
 mod function;
+mod gather;
 #[cfg(feature = "isolate")]
 mod isolated;
 mod notes;
+mod piece;
 #[cfg(feature = "isolate")]
 mod program;
 mod replica;
@@ -27,6 +30,10 @@ mod webhook;
 pub use actor::{ActorHandler, Job, Output};
 pub use around::Call;
 pub(crate) use around::{Around, run};
+pub(crate) use batch::Batching;
+pub use batch::{
+    BATCH_OF, BATCH_OF_MAX, BatchFn, FromData, IntoBatchResult, LINGER, LINGER_MAX, batch,
+};
 pub(crate) use context::Run;
 pub use context::TaskContext;
 pub use data::{Data, DataMap, FromContext};
@@ -38,6 +45,7 @@ pub use function::{BlockingFn, IntoTaskResult, TaskFn};
 pub use isolated::{child, isolated};
 pub use notes::{EFFECT_NAME_BYTES_MAX, EFFECTS_BYTES_MAX, PROGRESS_BYTES_MAX};
 pub(crate) use notes::{Effect, Effects, Notes, Wanted};
+pub(crate) use piece::{Member, Piece, Roll};
 #[cfg(feature = "isolate")]
 pub use program::program;
 pub(crate) use replica::Replicated;

@@ -25,9 +25,15 @@ impl Retries {
 
     /// The policy for a run of this task that ended so.
     pub(crate) fn after(&self, outcome: &Outcome, header: Option<&Header>) -> RetryPolicy {
-        let Outcome::Failed { class, retry: Retry::ByPolicy | Retry::In(_) } = outcome else {
-            return self.policy;
+        let (class, retry) = match outcome {
+            Outcome::Failed { class, retry } | Outcome::Uncounted { class, retry } => {
+                (class, retry)
+            }
+            _ => return self.policy,
         };
+        if *retry == Retry::Never {
+            return self.policy;
+        }
         let by_class = self.classes.iter().find(|(known, _)| known == class);
         let own = || header.and_then(Header::retry);
         by_class.map(|(_, policy)| *policy).or_else(own).unwrap_or(self.policy)

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::{BoxFuture, LocalBoxFuture};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,8 +19,8 @@ use crate::restart::{Exit, Policy};
 use crate::task::Task;
 
 use super::{
-    ActorHandler, Asynchronous, Blocking, BlockingFn, DataMap, Replicated, Retries, TaskContext,
-    TaskError, TaskFn,
+    ActorHandler, Asynchronous, Batching, Blocking, BlockingFn, DataMap, Member, Replicated,
+    Retries, Roll, TaskContext, TaskError, TaskFn,
 };
 
 /// What a runner gets: an opened task, still encoded.
@@ -34,6 +35,8 @@ pub(crate) struct Input {
     /// Whether it is let through to see how its kind fares: it waits for its replica, come what may.
     pub(crate) probe: bool,
     pub(crate) hold: Hold,
+    /// Its part in the piece of work it belongs to, for a runner that gathers.
+    pub(crate) member: Option<Member>,
 }
 
 /// Held by whatever goes on running after the run was given up: the slot it takes, and its thread.
@@ -47,6 +50,16 @@ pub(crate) trait Runner {
     /// Waits for what a run needs before its time begins; nothing: it may begin at once.
     fn admit(&self) -> Option<LocalBoxFuture<'static, OwnedSemaphorePermit>> {
         None
+    }
+
+    /// Whether it takes the tasks of one piece of work together: each [`Input`] has a member then.
+    fn gathers(&self) -> bool {
+        false
+    }
+
+    /// Waits for those who are to go with a task of no group, if any are; before its time begins.
+    fn gather(&self, _alone: bool) -> LocalBoxFuture<'static, Member> {
+        std::future::ready(Roll::new().enrol()).boxed_local()
     }
 
     fn run(&self, input: Input) -> LocalBoxFuture<'static, Result<Option<Vec<u8>>, TaskError>>;
@@ -80,6 +93,10 @@ pub(crate) struct Surroundings {
     pub(crate) gone: CancellationToken,
     /// How long a run that was told to stop may take to answer.
     pub(crate) patience: Duration,
+    /// How many of its tasks may be in hand at once.
+    pub(crate) room: usize,
+    /// Over once no more tasks will come.
+    pub(crate) quiet: CancellationToken,
 }
 
 impl Surroundings {
@@ -103,6 +120,14 @@ pub(crate) trait RunnerFactory: Send + Sync {
     /// What is to be done before the worker starts, if anything, at most so many runs at once; answers what this
     /// system cannot enforce.
     fn prepare<'a>(&'a self, _: &'a Kind, _: usize) -> Option<BoxFuture<'a, Result<Vec<String>>>> {
+        None
+    }
+    /// Whether its runners take the tasks of one piece of work together.
+    fn gathers(&self) -> bool {
+        false
+    }
+    /// How its batches gather, if they do.
+    fn batching(&mut self) -> Option<&mut Batching> {
         None
     }
     /// How it is isolated, if it is.
@@ -246,6 +271,7 @@ pub(super) fn at_least_one(count: usize, what: &str) -> Result<usize> {
 #[diagnostic::on_unimplemented(
     message = "this is not a handler",
     note = "a handler is an `async fn(task, ..) -> Result<impl Serialize, impl Into<TaskError>>` whose first argument is a `Task` and whose others are `Data<T>` or `TaskContext`, three at most",
+    note = "an `async fn` that takes many tasks at once is added by `oncue::batch(..)`",
     note = "a `fn` that blocks is added by `oncue::blocking(..)`, one in a process of its own by `oncue::isolated(..)`, an actor by `oncue::actor(..)`",
     note = "errors that are no `std::error::Error + Send + Sync` (`String`, `Box<dyn Error>`, `anyhow::Error`) become a `TaskError` by `.map_err(TaskError::new)?`"
 )]

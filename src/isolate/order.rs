@@ -91,6 +91,8 @@ pub(crate) enum Answer {
         class: String,
         message: String,
         after: Option<Duration>,
+        /// Whether it counts.
+        counts: bool,
     },
     Never {
         class: String,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::broker::{Beat, Page, QueueStats, TaskView};
+use crate::broker::{Beat, Gathering, Page, QueueStats, TaskView};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::queue::{KindHash, QueueName};
@@ -163,13 +163,17 @@ impl Crew {
         if stats.iter().any(|stats| stats.count(State::Active) > 0) {
             return Ok(true);
         }
-        let mut waiting =
-            stats.iter().filter(|s| s.count(State::Pending) > 0 && !s.paused).peekable();
+        let waits = |stats: &&QueueStats| {
+            !stats.paused && stats.count(State::Pending) + stats.count(State::Aggregating) > 0
+        };
+        let mut waiting = stats.iter().filter(waits).peekable();
         if waiting.peek().is_none() {
             return Ok(false);
         }
         for stats in waiting {
-            if self.first(&stats.queue, State::Pending).await?.is_some() {
+            if self.first(&stats.queue, State::Pending).await?.is_some()
+                || self.groups(&stats.queue).await?.any(|group| group.closes.is_none())
+            {
                 return Ok(true);
             }
         }
@@ -204,7 +208,7 @@ impl Crew {
         Ok(ticks)
     }
 
-    /// When the next task is due.
+    /// When the next task is due, or the next group closes.
     async fn next(&self) -> Result<Option<Timestamp>> {
         let mut next = None;
         for queue in &self.queues {
@@ -212,8 +216,16 @@ impl Crew {
                 let first = self.first(queue, state).await?.and_then(|view| view.until);
                 next = next.into_iter().chain(first).min();
             }
+            let closes = self.groups(queue).await?.filter_map(|group| group.closes);
+            next = next.into_iter().chain(closes).min();
         }
         Ok(next)
+    }
+
+    /// The groups of the kinds it handles.
+    async fn groups(&self, queue: &QueueName) -> Result<impl Iterator<Item = Gathering>> {
+        let groups = self.ground.broker.groups(queue.clone()).await?;
+        Ok(groups.into_iter().filter(|group| self.kinds.contains(&group.kind)))
     }
 
     /// The first task in this state of a kind it handles.

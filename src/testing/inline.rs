@@ -129,7 +129,8 @@ impl Inline {
         let context = TaskContext::new(run);
         let (codec, version) = (T::CODEC, T::VERSION);
         let hold = Hold { _slot: None, _permit: None };
-        let input = Input { context, codec, version, body, keep: true, probe: true, hold };
+        let input =
+            Input { context, codec, version, body, keep: true, probe: true, hold, member: None };
         let (tell, told) = oneshot::channel();
         let call = move || {
             let _ = tell.send(crate::block_on(perform(&route, input)));
@@ -152,6 +153,8 @@ async fn perform(route: &Route, mut input: Input) -> TaskResult<Option<Vec<u8>>>
         open: watch::channel(true).1,
         gone,
         patience: PATIENCE,
+        room: 1,
+        quiet: CancellationToken::new(),
     };
     let runner = route.factory.make(&surroundings);
     if let Some(admitted) = runner.admit() {

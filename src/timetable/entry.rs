@@ -14,7 +14,7 @@ use crate::envelope::Header;
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
 use crate::seal::Sealer;
-use crate::task::{Draft, Due, Options, RawTask, Task, WhenFull};
+use crate::task::{Draft, Due, Group, Options, RawTask, Task, WhenFull};
 
 use super::{Listed, Missed, Origin, Plan, Runs, task};
 
@@ -50,6 +50,7 @@ pub struct Entry {
     body: Zeroizing<Vec<u8>>,
     replicas: u8,
     front: bool,
+    group: Option<Group>,
 }
 
 impl Entry {
@@ -93,6 +94,7 @@ impl Entry {
             body: Zeroizing::new(task.body()?),
             replicas: options.replicas,
             front: options.front,
+            group: options.group,
         })
     }
 
@@ -168,9 +170,10 @@ impl Entry {
         let now = &self.header;
         if (&now.kind, &now.queue, now.codec, now.created, now.remember, now.unique, now.deadline)
             != (&before.kind, &before.queue, before.codec, before.created, false, 0, None)
+            || now.group != before.group
         {
             return Err(Error::invalid(
-                "kind, queue, codec and identity of an entry's tasks stay; make another entry",
+                "kind, queue, codec, group and identity of an entry's tasks stay; make another entry",
             ));
         }
         self.header.encode()?;
@@ -209,6 +212,7 @@ impl Entry {
             body: Zeroizing::new(opened.body.to_vec()),
             replicas: plan.replicas,
             front: plan.front,
+            group: plan.group.clone(),
         })
     }
 
@@ -233,6 +237,7 @@ impl Entry {
             since: Timestamp(0),
             replicas: self.replicas,
             front: self.front,
+            group: self.group.clone(),
             header,
             sealed: sealed.as_bytes().to_vec(),
         };

@@ -16,11 +16,13 @@ use crate::codec;
 use crate::cron::{Gap, Overlap, Schedule};
 use crate::envelope::Header;
 use crate::error::{Error, Result};
+use crate::task::Group;
 
 use super::{Due, Missed};
 
-/// Newest format this version writes and reads.
-const VERSION: u8 = 1;
+/// Newest format this version writes and reads. The first knew no groups, and is written where there is none: an older
+/// worker goes on to read it.
+const VERSION: u8 = 2;
 
 /// What becomes of a tick while the task of an earlier one has not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,9 +60,20 @@ pub struct Plan {
     pub(crate) since: Timestamp,
     pub(crate) replicas: u8,
     pub(crate) front: bool,
+    /// The group its tasks join; the header names it too, and proves it.
+    pub(crate) group: Option<Group>,
     /// As it is sealed with: enqueued at 0, so that its expiry is a delay.
     pub(crate) header: Vec<u8>,
     pub(crate) sealed: Vec<u8>,
+}
+
+/// What format 2 has behind it. Golden as well.
+#[derive(Serialize, Deserialize)]
+struct Gathers<'a> {
+    name: Cow<'a, str>,
+    grace: u64,
+    within: Option<u64>,
+    most: u64,
 }
 
 /// The stored form, field for field. Golden: format 1 never changes.
@@ -156,7 +169,7 @@ impl Plan {
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let (gap, overlap, jitter) = self.schedule.policies();
         let flat = Flat {
-            version: VERSION,
+            version: if self.group.is_some() { VERSION } else { 1 },
             text: self.schedule.to_string().into(),
             zone: self.schedule.zone_name().into(),
             gap: match gap {
@@ -190,22 +203,32 @@ impl Plan {
             header: Cow::Borrowed(&self.header),
             sealed: Cow::Borrowed(&self.sealed),
         };
-        codec::to_bincode(&flat, ENTRY_BYTES_MAX)
+        let Some(group) = &self.group else { return codec::to_bincode(&flat, ENTRY_BYTES_MAX) };
+        let gathers = Gathers {
+            name: Cow::Borrowed(&group.name),
+            grace: ms(group.grace),
+            within: group.within.map(ms),
+            most: group.most as u64,
+        };
+        codec::to_bincode(&(flat, gathers), ENTRY_BYTES_MAX)
     }
 
     /// Reads what is in an entry. A newer format [`is_newer`](Error::is_newer), a schedule that does not parse here
     /// [`is_invalid`](Error::is_invalid); all else that is no plan [`is_corrupt`](Error::is_corrupt).
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
-        match bytes.first() {
-            Some(&VERSION) => {}
+        let (flat, gathers): (Flat<'_>, Option<Gathers<'_>>) = match bytes.first() {
+            Some(1) => (codec::from_bincode(bytes, ENTRY_BYTES_MAX)?, None),
+            Some(&VERSION) => {
+                let (flat, gathers) = codec::from_bincode(bytes, ENTRY_BYTES_MAX)?;
+                (flat, Some(gathers))
+            }
             Some(version) if *version > VERSION => {
                 return Err(Error::newer(format!(
                     "entry format {version} is newer than {VERSION}; upgrade this process"
                 )));
             }
             _ => return Err(Error::corrupt(format!("{} bytes are no entry", bytes.len()))),
-        }
-        let flat: Flat<'_> = codec::from_bincode(bytes, ENTRY_BYTES_MAX)?;
+        };
         let unknown = |what: &str, code: u8| {
             Error::corrupt(format!("an entry with {what} {code}, which there is none"))
         };
@@ -246,9 +269,22 @@ impl Plan {
             since: Timestamp(flat.since),
             replicas: flat.replicas,
             front: flat.front,
+            group: gathers.map(Gathers::group).transpose()?,
             header: flat.header.into_owned(),
             sealed: flat.sealed.into_owned(),
         })
+    }
+}
+
+impl Gathers<'_> {
+    fn group(self) -> Result<Group> {
+        let group = Group {
+            name: self.name.into_owned(),
+            grace: Duration::from_millis(self.grace),
+            within: self.within.map(Duration::from_millis),
+            most: usize::try_from(self.most).unwrap_or(usize::MAX),
+        };
+        group.check().map(|()| group)
     }
 }
 
@@ -294,6 +330,7 @@ mod tests {
             since: Timestamp(7),
             replicas: 2,
             front: true,
+            group: None,
             header: b"hd".to_vec(),
             sealed: b"sl".to_vec(),
         }
@@ -308,10 +345,23 @@ mod tests {
     }
 
     #[test]
+    fn format_two_is_golden_and_has_a_group() {
+        let group = Group::named("all").grace(Duration::from_secs(5)).most(9);
+        let grouped = Plan { group: Some(group.within(Duration::from_secs(60))), ..plan() };
+        let golden = [b"\x02", &GOLDEN[1..], b"\x03all\xfb\x88\x13\x01\xfb\x60\xea\x09"].concat();
+        assert_eq!(grouped.encode().expect("encodes"), golden);
+        let read = Plan::decode(&golden).expect("decodes");
+        assert_eq!(read.group, grouped.group);
+        assert!(!read.says_like(&plan()).expect("compared"), "a group is what an entry says");
+        let hostile = [b"\x02", &GOLDEN[1..], b"\x03a l\x05\x00\x09"].concat();
+        assert!(Plan::decode(&hostile).expect_err("no name").is_invalid());
+    }
+
+    #[test]
     fn what_is_no_plan_is_refused_by_name() {
         assert!(Plan::decode(b"").expect_err("empty").is_corrupt());
         assert!(Plan::decode(b"\0rest").expect_err("format 0").is_corrupt());
-        assert!(Plan::decode(b"\x02rest").expect_err("format 2").is_newer());
+        assert!(Plan::decode(b"\x03rest").expect_err("format 3").is_newer());
         assert!(Plan::decode(&GOLDEN[..GOLDEN.len() - 1]).expect_err("cut").is_corrupt());
         assert!(Plan::decode(&[GOLDEN, b"x"].concat()).expect_err("longer").is_corrupt());
         for (at, byte) in GOLDEN.iter().enumerate() {

@@ -55,6 +55,9 @@ fn make(
     if header.queue != *queue || header.codec != opened.codec {
         return Err(Error::tampered("a template with the header of another"));
     }
+    if plan.group.as_ref().map(|group| &group.name) != header.group.as_ref() {
+        return Err(Error::tampered("an entry with the group of another"));
+    }
     opened.headers.push((ENTRY_HEADER.to_owned(), name.to_owned()));
     opened.headers.extend(tick.map(|tick| (TICK_HEADER.to_owned(), tick.to_string())));
     let names = match plan.runs {
@@ -75,6 +78,6 @@ fn make(
         ..header
     };
     let envelope = sealer.batch(1)?.envelope(id, header, &opened.headers, &opened.body)?;
-    let (front, lock) = (plan.front, lock.map(Box::new));
-    Ok(NewTask { front, lock, ..NewTask::new(envelope, Due::Now) })
+    let (front, lock, group) = (plan.front, lock.map(Box::new), plan.group.clone().map(Box::new));
+    Ok(NewTask { front, lock, group, ..NewTask::new(envelope, Due::Now) })
 }

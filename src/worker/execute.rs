@@ -58,13 +58,13 @@ impl End {
 }
 
 /// Runs a job to its end and settles it.
-pub(crate) async fn execute(job: Box<Job>, runner: Rc<dyn Runner>, shared: Arc<Shared>) {
+pub(crate) async fn execute(mut job: Box<Job>, runner: Rc<dyn Runner>, shared: Arc<Shared>) {
     let permit = match runner.admit() {
-        Some(admitted) => match Box::pin(admit(admitted, &job)).await {
+        None if job.member().is_none() && !runner.gathers() => None,
+        thread => match Box::pin(admit(&mut job, &*runner, thread)).await {
+            Some(permit) => permit,
             None => return,
-            permit => permit,
         },
-        None => None,
     };
     // Without a good lease somebody else may have the task: dropped, it goes back if it is still ours. So it
     // does at the end of a shutdown, and in a quarantine.
@@ -76,7 +76,7 @@ pub(crate) async fn execute(job: Box<Job>, runner: Rc<dyn Runner>, shared: Arc<S
         Ok(header) => header,
         Err(error) => return conclude(job, None, End::unopened(&error), began, &shared),
     };
-    let (mut run, context) = match begin(&job, &header, permit, &runner, &shared) {
+    let (mut run, context) = match begin(&mut job, &header, permit, &runner, &shared) {
         Ok(run) => run,
         Err(end) => return conclude(job, Some(header), end, began, &shared),
     };
@@ -96,17 +96,41 @@ pub(crate) async fn execute(job: Box<Job>, runner: Rc<dyn Runner>, shared: Arc<S
     conclude(job, Some(header), end, began, &shared);
 }
 
-/// Waits for what a run needs before its time begins; nothing: it is to stop before.
+/// Waits for what a run needs before its time begins: the others of its batch, or its turn among those it was claimed
+/// with, and a thread. Nothing: it is to stop before.
 async fn admit(
-    admitted: LocalBoxFuture<'static, OwnedSemaphorePermit>,
-    job: &Job,
-) -> Option<OwnedSemaphorePermit> {
-    tokio::select! {
-        permit = admitted => Some(permit),
-        () = job.held.stop.asked() => None,
-        () = job.cut() => None,
-        () = job.barred() => None,
-    }
+    job: &mut Job,
+    runner: &dyn Runner,
+    thread: Option<LocalBoxFuture<'static, OwnedSemaphorePermit>>,
+) -> Option<Option<OwnedSemaphorePermit>> {
+    let ready = async {
+        let (mut member, mut turn) = (None, None);
+        match job.member() {
+            None if runner.gathers() => member = Some(runner.gather(is_by_itself(job)).await),
+            Some(member) if !runner.gathers() => turn = Some(member.turn().await),
+            _ => {}
+        }
+        let permit = match thread {
+            Some(thread) => Some(thread.await),
+            None => None,
+        };
+        (member, turn, permit)
+    };
+    let (member, turn, permit) = tokio::select! {
+        ready = ready => ready,
+        () = job.held.stop.asked() => return None,
+        () = job.cut() => return None,
+        () = job.barred() => return None,
+    };
+    job.join(member, turn);
+    Some(permit)
+}
+
+/// Whether it is no company for others though it was claimed without its group: one that must run alone, and one of a
+/// group, whose name is not theirs.
+fn is_by_itself(job: &Job) -> bool {
+    let is_of_a_group = |header: Header| header.group.is_some();
+    job.claim.trail.alone || job.claim.stored.header().is_ok_and(is_of_a_group)
 }
 
 /// A run under way, its panics values.
@@ -115,7 +139,7 @@ type Returned = Result<Option<Vec<u8>>, TaskError>;
 
 /// Opens the task and calls its handler, or says why not.
 fn begin(
-    job: &Job,
+    job: &mut Job,
     header: &Header,
     permit: Option<OwnedSemaphorePermit>,
     runner: &Rc<dyn Runner>,
@@ -154,10 +178,11 @@ fn begin(
     });
     let hold = Hold { _slot: job.slot(), _permit: permit };
     let keep = !header.retention.is_zero();
-    let probe = job.pass.as_ref().is_some_and(|pass| pass.is_probe);
+    let probe = job.pass.as_ref().is_some_and(Pass::is_probe);
     let (codec, version) = (opened.codec, header.schema);
     let context_kept = context.clone();
-    let input = Input { context, codec, version, body: opened.body, keep, probe, hold };
+    let (body, member) = (opened.body, job.take_member());
+    let input = Input { context, codec, version, body, keep, probe, hold, member };
     job.held.stop.begin();
     match catch_unwind(AssertUnwindSafe(|| handler::run(runner, input, &shared.around))) {
         Ok(run) => Ok((AssertUnwindSafe(run).catch_unwind(), context_kept)),
@@ -173,6 +198,8 @@ fn misplaced(job: &Job, header: &Header, shared: &Shared) -> Option<String> {
         Some(format!("sealed for kind {}, but routed by another", header.kind))
     } else if *job.queue() != header.queue {
         Some(format!("sealed for queue {}, but found in {}", header.queue, job.queue()))
+    } else if !job.is_of(header.group.as_deref()) {
+        Some("sealed for one group, but claimed with another".to_owned())
     } else {
         None
     }
@@ -191,11 +218,12 @@ fn ended_as(ended: std::thread::Result<Returned>, stop: &Stop) -> End {
     match ended {
         Ok(Ok(result)) => End { result, ..End::of(Outcome::Completed) },
         // Told to stop, it failed: nobody's fault. What it says on purpose stands.
-        Ok(Err(TaskError { outcome: Outcome::Failed { retry: Retry::ByPolicy, .. }, .. }))
-            if stop.is_asked() =>
-        {
-            End::of(stopped(stop))
-        }
+        Ok(Err(TaskError {
+            outcome:
+                Outcome::Failed { retry: Retry::ByPolicy, .. }
+                | Outcome::Uncounted { retry: Retry::ByPolicy, .. },
+            ..
+        })) if stop.is_asked() => End::of(stopped(stop)),
         Ok(Err(TaskError { outcome, message })) => End { outcome, result: None, message },
         Err(panic) => End::failed("panic", panic::text(panic)),
     }
@@ -272,6 +300,7 @@ fn unopenable(error: &Error) -> Outcome {
 fn is_answer(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Completed | Outcome::Snoozed(_) | Outcome::Revoked => true,
+        Outcome::Uncounted { .. } => true,
         Outcome::Failed { class, .. } => !matches!(&**class, "panic" | "timeout" | "payload"),
         _ => false,
     }
@@ -310,9 +339,10 @@ fn conclude(
     let attempt = job.claim.trail.attempts.saturating_add(1);
     let mut trail = job.claim.trail.clone();
     let now = shared.broker.now();
-    let decision = decide(&end.outcome, &header.limits(), &mut trail, &policy, now, chance());
+    let chance = job.chance();
+    let decision = decide(&end.outcome, &header.limits(), &mut trail, &policy, now, chance);
     let class = match &end.outcome {
-        Outcome::Failed { .. } => trail.class.clone(),
+        Outcome::Failed { .. } | Outcome::Uncounted { .. } => trail.class.clone(),
         _ => None,
     };
     let seat = |purpose| Seat {

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
@@ -16,20 +15,17 @@ use crate::broker::{Ask, CLAIMS_MAX, Claim, Lane, Wake};
 use crate::clock::boottime;
 use crate::event::Event;
 use crate::queue::{KindHash, QueueName};
+use crate::task::GROUP_TASKS_MAX;
 
 use tokio::sync::{Notify, OwnedRwLockWriteGuard};
 
 use super::backoff::Backoff;
 use super::config::{IDLE_POLL, POLL, SESSION_IDLE, jittered};
+use super::counter::{NO_THREAD, each, hand_out, pieces};
 use super::job::Job;
-use super::place::Place;
 use super::slots::{Room, Slots};
 use super::turn::{InHand, Turn};
-use super::ward::Ward;
 use super::{Shared, settle};
-
-/// Where a task is that found no place. No thread has this number.
-const NO_THREAD: usize = usize::MAX;
 
 /// Claims for every lane, and for the tasks that must run alone.
 pub(crate) struct Fetcher(pub(crate) Arc<Shared>);
@@ -146,9 +142,12 @@ struct Desk {
 
 /// What came of one claim.
 struct Claimed {
+    /// Pieces of work: a group is one.
     count: usize,
     /// Whether a kind may have more for us, but had no more room.
     limited: bool,
+    /// Whether all came that was asked for, or could: no wake-up tells of what is left.
+    more: bool,
 }
 
 impl Desk {
@@ -169,7 +168,7 @@ impl Desk {
     fn room(&self) -> Room {
         let kinds = self.shared.places.iter().filter_map(|(kind, places)| {
             let ward = self.shared.wards.get(kind)?;
-            let room = match self.each(*kind) {
+            let room = match each(&self.shared, *kind) {
                 Some(most) => places.iter().map(|place| place.room(most)).sum(),
                 None if places.iter().any(|place| place.is_up()) => CLAIMS_MAX,
                 None => 0,
@@ -177,12 +176,6 @@ impl Desk {
             Some((*kind, room.min(ward.room())))
         });
         self.slots.reserve(CLAIMS_MAX, kinds)
-    }
-
-    /// How many tasks each place of a kind takes at once, if that is limited.
-    fn each(&self, kind: KindHash) -> Option<usize> {
-        let route = self.shared.routes.get(kind)?;
-        route.replicas.map(|_| route.concurrent)
     }
 
     /// Nothing to claim: waits until there may be.
@@ -221,15 +214,13 @@ impl Desk {
                 asked_for = Some(room.accept.iter().map(|(kind, _)| *kind).collect());
             }
             if !room.accept.is_empty() {
-                let asked = room.free;
                 match self.claim(queue, room).await {
                     // What cannot be asked holds up nobody, in a strict lane neither.
                     None => failed = true,
                     Some(claimed) if strict && claimed.count > 0 => return Round::More,
                     Some(claimed) => {
                         limited |= claimed.limited;
-                        // All that was asked for came: no wake-up tells of what is left.
-                        more |= claimed.count == asked;
+                        more |= claimed.more;
                     }
                 }
             }
@@ -245,25 +236,29 @@ impl Desk {
     /// Claims from one queue and hands on what it got; answers what came of it, if the broker did.
     async fn claim(&mut self, queue: &QueueName, room: Room) -> Option<Claimed> {
         let turn = self.turn(queue);
-        let (asked, lease) = (boottime(), self.shared.config.lease);
+        let (began, lease) = (boottime(), self.shared.config.lease);
+        let asked = room.free;
         let ask = Ask {
             session: turn.session.clone(),
             lease,
-            max: room.free,
+            max: asked,
             lane: self.lane,
             accept: room.accept.clone(),
         };
         match self.shared.broker.dequeue(ask).await {
             Ok(claims) => {
                 self.backoff.reset();
-                let count = claims.len();
-                let of = |kind| claims.iter().filter(|claim| claim.ticket.kind == kind).count();
+                let pieces = pieces(&claims);
+                let count = pieces.len();
+                let of = |kind| pieces.iter().filter(|(of, _)| *of == kind).count();
                 let used_up = |(kind, most): &(_, usize)| *most < room.free && of(*kind) == *most;
                 let limited = room.accept.iter().any(used_up);
+                // A group that found no room in the answer waits, and no wake-up tells of it.
+                let more = count == asked || claims.len() + GROUP_TASKS_MAX > CLAIMS_MAX;
                 // The broker opened the session, be there claims or not: beats must keep it from now on, or
                 // the first claims could come in the last moment of its lease.
                 if !turn.is_open() {
-                    turn.extend(asked, lease);
+                    turn.extend(began, lease);
                 }
                 if count > 0 {
                     if let Some((_, used)) = self.turns.get_mut(queue) {
@@ -271,11 +266,11 @@ impl Desk {
                     }
                     drop(room);
                     match self.lane {
-                        Lane::Shared => self.route(&turn, claims),
+                        Lane::Shared => hand_out(&self.shared, &self.slots, &turn, claims),
                         Lane::Alone => self.take_up_alone(&turn, claims).await,
                     }
                 }
-                Some(Claimed { count, limited })
+                Some(Claimed { count, limited, more })
             }
             Err(error) => {
                 // Fenced, or unknown: whatever was claimed is handed back.
@@ -321,7 +316,7 @@ impl Desk {
     async fn take_up_alone(&mut self, turn: &Arc<Turn>, claims: Vec<Claim>) {
         let says_alone = claims.iter().all(|claim| claim.trail.alone);
         match (self.seclusion.is_some(), says_alone) {
-            (true, true) => self.route(turn, claims),
+            (true, true) => hand_out(&self.shared, &self.slots, turn, claims),
             // Of another worker, which was about to begin it.
             (false, true) => self.put_back(turn, claims, Lane::Alone, false),
             (_, false) if self.seclude().await => self.put_back(turn, claims, Lane::Alone, true),
@@ -364,81 +359,5 @@ impl Desk {
             }
             !idle
         });
-    }
-
-    /// Hands claims to the least loaded place of their kind.
-    fn route(&self, turn: &Arc<Turn>, claims: Vec<Claim>) {
-        let mut counters: Vec<(KindHash, Counter<'_>)> = Vec::new();
-        let mut placed = Vec::with_capacity(claims.len());
-        for claim in &claims {
-            let kind = claim.ticket.kind;
-            let counter = match counters.iter().position(|(known, _)| *known == kind) {
-                Some(known) => known,
-                None => {
-                    counters.push((kind, self.counter(kind)));
-                    counters.len() - 1
-                }
-            };
-            let least = counters[counter].1.least();
-            let load = least.map(|(_, place)| place.load.clone()).unwrap_or_default();
-            let slot = Arc::new(self.slots.take(kind, load));
-            placed.push((counter, least.map(|(taker, _)| taker), slot));
-        }
-        let in_hand = claims.iter().zip(&placed).map(|(claim, (counter, taker, slot))| {
-            let taker = taker.map(|taker| &counters[*counter].1.takers[taker]);
-            InHand::new(claim, taker.map_or(NO_THREAD, |taker| taker.place.thread()), slot)
-        });
-        let held = turn.hold(in_hand);
-        for ((claim, held), (counter, taker, slot)) in claims.into_iter().zip(held).zip(placed) {
-            let pass = self.shared.wards.get(&claim.ticket.kind).and_then(Ward::admit);
-            let job = Box::new(Job::new(claim, held, pass, turn.clone(), slot));
-            // Without a place or a pass the job is dropped here, which hands its task back.
-            if let Some(taker) = taker.filter(|_| job.pass.is_some()) {
-                counters[counter].1.takers[taker].jobs.push(job);
-            }
-        }
-        for taker in counters.into_iter().flat_map(|(_, counter)| counter.takers) {
-            if !taker.jobs.is_empty() {
-                taker.place.deliver(taker.jobs);
-            }
-        }
-    }
-
-    /// The places that can be given tasks of a kind now.
-    fn counter(&self, kind: KindHash) -> Counter<'_> {
-        let places = self.shared.places.get(&kind).map_or(&[][..], Vec::as_slice);
-        let up = places.iter().filter(|place| place.is_up());
-        let taker = |place: &Arc<Place>| place.load.load(Ordering::Relaxed);
-        let takers = up.map(|place| Taker { load: taker(place), place, jobs: Vec::new() });
-        Counter { takers: takers.collect(), each: self.each(kind) }
-    }
-}
-
-/// Where the tasks of one kind are handed out.
-struct Counter<'a> {
-    takers: Vec<Taker<'a>>,
-    /// How many tasks each takes at once, if that is limited.
-    each: Option<usize>,
-}
-
-/// A place, how much it has, and what it is given.
-struct Taker<'a> {
-    place: &'a Arc<Place>,
-    load: usize,
-    #[expect(
-        clippy::vec_box,
-        reason = "a job is handed on many times: from here to its end it stays where it is"
-    )]
-    jobs: Vec<Box<Job>>,
-}
-
-impl<'a> Counter<'a> {
-    /// Counts one more task of the least loaded place that has room.
-    fn least(&mut self) -> Option<(usize, &'a Arc<Place>)> {
-        let each = self.each.unwrap_or(usize::MAX);
-        let takers = self.takers.iter_mut().enumerate().filter(|(_, taker)| taker.load < each);
-        let (number, least) = takers.min_by_key(|(_, taker)| taker.load)?;
-        least.load += 1;
-        Some((number, least.place))
     }
 }

@@ -6,11 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::broker::{Claim, Lane, Order, Session, Settlement};
+use crate::handler::{Member, Piece};
 use crate::outcome::{Decision, runs_alone};
 use crate::queue::{Kind, QueueName};
 use crate::task::Trail;
 
+use super::config::chance;
 use super::hooks::Failed;
 use super::settle::Finished;
 use super::slots::Slot;
@@ -21,10 +25,14 @@ use super::ward::Pass;
 pub(crate) struct Job {
     pub(crate) claim: Claim,
     pub(crate) held: Held,
-    /// None if it was not let through: it goes back.
+    /// None if it was not let through: it goes back. One for all that were claimed together.
     pub(crate) pass: Option<Pass>,
     turn: Arc<Turn>,
     slot: Option<Arc<Slot>>,
+    member: Option<Member>,
+    piece: Option<Arc<Piece>>,
+    /// Keeps all others of its piece waiting.
+    in_turn: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Job {
@@ -36,12 +44,45 @@ impl Job {
         turn: Arc<Turn>,
         slot: Arc<Slot>,
     ) -> Self {
-        Self { claim, held, pass, turn, slot: Some(slot) }
+        let (member, piece, in_turn) = Default::default();
+        Self { claim, held, pass, turn, slot: Some(slot), member, piece, in_turn }
     }
 
-    /// The slot, for whatever goes on running after the run is given up.
+    /// It is one piece of work with others; under a handler that takes them one by one it is its turn.
+    pub(crate) fn join(&mut self, member: Option<Member>, in_turn: Option<OwnedSemaphorePermit>) {
+        if let Some(member) = member {
+            self.piece = Some(member.piece().clone());
+            self.member = Some(member);
+        }
+        self.in_turn = in_turn.map(Arc::new);
+    }
+
+    /// Its part in a piece of work, until its handler has it.
+    pub(crate) fn member(&self) -> Option<&Member> {
+        self.member.as_ref()
+    }
+
+    pub(crate) fn take_member(&mut self) -> Option<Member> {
+        self.member.take()
+    }
+
+    /// Whether its piece of work is that of this group, by a proven header. By itself it is of any.
+    pub(crate) fn is_of(&self, group: Option<&str>) -> bool {
+        self.piece.as_ref().is_none_or(|piece| piece.is_of(group))
+    }
+
+    /// For the jitter of its retry.
+    pub(crate) fn chance(&self) -> f64 {
+        self.piece.as_ref().map_or_else(chance, |piece| piece.chance(chance))
+    }
+
+    /// The slot, and its turn, for whatever goes on running after the run is given up.
     pub(crate) fn slot(&self) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
-        self.slot.clone().map(|slot| slot as _)
+        let slot = self.slot.clone()?;
+        Some(match self.in_turn.clone() {
+            Some(in_turn) => Arc::new((slot, in_turn)),
+            None => slot,
+        })
     }
 
     /// The session that holds it.

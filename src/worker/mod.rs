@@ -6,6 +6,7 @@
 mod backoff;
 mod builder;
 mod config;
+mod counter;
 mod echo;
 mod execute;
 #[cfg(feature = "failpoints")]

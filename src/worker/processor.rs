@@ -51,6 +51,8 @@ impl Actor for Processor {
             open: ward.opening(),
             gone: self.gone.token().clone(),
             patience: self.shared.config.stuck_after,
+            room: self.shared.room(route),
+            quiet: self.shared.quiet.clone(),
         };
         self.runner = Some(route.factory.make(&surroundings));
         // A handler actor says itself when it is there.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Operate, Wake};
 use crate::error::Result;
 use crate::event::{Event, Listener};
-use crate::handler::{Around, DataMap, Routes};
+use crate::handler::{Around, DataMap, Route, Routes};
 use crate::outcome::Decision;
 use crate::queue::{Kind, KindHash, QueueName};
 use crate::seal::Sealer;
@@ -168,6 +168,13 @@ impl Shared {
         queues.sort();
         queues.dedup();
         queues
+    }
+
+    /// How many runs of a kind there may be at once.
+    pub(crate) fn room(&self, route: &Route) -> usize {
+        let lanes = self.lanes.iter().filter(|lane| lane.serves(route.queue.as_str()));
+        let slots = lanes.map(|lane| lane.slots.total()).sum();
+        route.concurrency.map_or(slots, |most| most.min(slots))
     }
 
     /// Whether queues are to be looked for.

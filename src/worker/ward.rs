@@ -92,40 +92,48 @@ impl Ward {
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Pass> {
         let mut record = self.record();
         let is_probe = record.standing() != Standing::Serving;
-        record.admit().then(|| Pass { ward: self.clone(), is_probe })
+        let probe = || Arc::new(Probe(self.clone()));
+        let passes = record.admit();
+        passes.then(|| Pass { ward: self.clone(), probe: is_probe.then(probe) })
     }
 }
 
-/// What a task that was let through carries.
+/// What a task that was let through carries. Those that were claimed together share it.
+#[derive(Clone)]
 pub(crate) struct Pass {
     pub(crate) ward: Arc<Ward>,
-    pub(crate) is_probe: bool,
+    probe: Option<Arc<Probe>>,
 }
 
+/// The one piece of work that is let through to see how its kind fares; over when this is dropped.
+struct Probe(Arc<Ward>);
+
 impl Pass {
+    pub(crate) fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
     /// Whether its run may begin.
     pub(crate) fn is_good(&self) -> bool {
-        self.is_probe || *self.ward.open.borrow()
+        self.is_probe() || *self.ward.open.borrow()
     }
 
     /// Ends once its run is not to begin.
     pub(crate) async fn barred(&self) {
         let barred = self.ward.opening().wait_for(|open| !open).await.is_ok();
-        if self.is_probe || !barred {
+        if self.is_probe() || !barred {
             std::future::pending().await
         }
     }
 
     /// The task was answered, whatever the answer; whether that ends a quarantine.
     pub(crate) fn answered(&self) -> bool {
-        self.is_probe && self.ward.change(Record::answered)
+        self.is_probe() && self.ward.change(Record::answered)
     }
 }
 
-impl Drop for Pass {
+impl Drop for Probe {
     fn drop(&mut self) {
-        if self.is_probe {
-            self.ward.change(Record::give_back);
-        }
+        self.0.change(Record::give_back);
     }
 }

@@ -136,6 +136,12 @@ fn one_of_a_sort_runs_and_a_burst_is_one_run() {
 }
 
 #[test]
+fn notices_gather_and_one_mail_tells_of_them() {
+    let told = run("groups", &[], &home());
+    assert_eq!(told, "to ada: 3 (a reply, a like, a new follower)\nto grace: 2 (a bug, a moth)\n");
+}
+
+#[test]
 #[cfg(feature = "cron")]
 fn a_task_at_every_tick_and_one_by_hand() {
     let told = run("cron", &[], &home());

@@ -2,6 +2,7 @@
 
 mod road;
 mod spec;
+mod terms;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use oncue::task::TaskId;
 use oncue::{Error, Result};
 
 pub use spec::*;
+pub use terms::*;
 
 /// The kinds a test's worker knows.
 pub const KINDS: [&str; 3] = ["mail:send", "file:digest", "log:trim"];
@@ -27,6 +29,8 @@ pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3_600);
 
+/// Most calls until nothing is due any more.
+const CALLS_MAX: usize = 100;
 /// Longest a reply may take before the test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -224,6 +228,31 @@ impl Bench {
     #[track_caller]
     pub fn set(&self, setting: Setting) {
         run(self.broker.set(self.queue.clone(), setting)).expect("set");
+    }
+
+    /// Advances until nothing is due: however many calls that takes.
+    #[track_caller]
+    pub fn catch_up(&self) {
+        for _ in 0..CALLS_MAX {
+            let Advanced { next, more, .. } = self.advance();
+            if !more && next.is_none_or(|next| next > self.now()) {
+                return;
+            }
+        }
+        panic!("more is due after {CALLS_MAX} calls");
+    }
+
+    /// Lets a minute pass, in which groups are quiet, and closes them.
+    #[track_caller]
+    pub fn close(&self) {
+        self.pass(MINUTE);
+        self.catch_up();
+    }
+
+    /// The groups that hold tasks.
+    #[track_caller]
+    pub fn groups(&self) -> Vec<Gathering> {
+        run(self.broker.groups(self.queue.clone())).expect("listed")
     }
 
     /// The task that holds a lock under any of these names.

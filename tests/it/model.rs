@@ -1,16 +1,21 @@
 //! The reference broker: plain maps behind a mutex, and obviously right.
 //!
 //! It answers as the contract says, and where the contract leaves a choice it accepts the choice of the
-//! broker it is compared with (`dequeue_as`, `reclaim_as`). With the feature `failpoints` it can carry
+//! broker it is compared with (`dequeue_as`, `reclaim_as`, `advance_as`). With the feature `failpoints` it can carry
 //! the same faults as a real broker, so that the suite is tried on it before any other exists.
 
 mod acts;
+mod advance;
 mod book;
+mod enqueue;
 mod entries;
+mod gather;
 mod locks;
 mod notes;
 mod permit;
 mod session;
+mod settings;
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +31,7 @@ use oncue::task::TaskId;
 use oncue::{Error, Result};
 use tokio::sync::watch;
 
+pub use advance::First;
 pub use book::Book;
 pub use session::Standing;
 
@@ -85,6 +91,7 @@ impl Model {
         book.drop_released();
         let answer = act(book);
         book.drop_released();
+        book.drop_empty();
         answer
     }
 
@@ -119,7 +126,7 @@ impl Broker for Model {
     }
 
     fn advance(&self, queue: QueueName, limit: usize) -> Reply<Advanced> {
-        self.woken(Ok(self.at(&queue, |book| book.advance(limit))))
+        self.woken(self.at(&queue, |book| book.advance(limit)))
     }
 
     fn reclaim(&self, sweep: Sweep) -> Reply<Vec<Claim>> {
@@ -160,8 +167,8 @@ impl Inspect for Model {
         ready(Ok(made.map(|(queue, _)| queue.clone()).collect())).boxed()
     }
 
-    fn groups(&self, _: QueueName) -> Reply<Vec<Gathering>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn groups(&self, queue: QueueName) -> Reply<Vec<Gathering>> {
+        ready(Ok(self.at(&queue, |book| book.groups()))).boxed()
     }
 
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
@@ -254,15 +261,7 @@ impl Operate for Model {
     }
 
     fn set(&self, queue: QueueName, setting: Setting) -> Reply<()> {
-        self.at(&queue, |book| {
-            book.made = true;
-            match setting {
-                Setting::Paused(paused) => book.paused = paused,
-                Setting::Limit(limit) => book.limit = limit,
-                _ => panic!("no setting of the model yet"),
-            }
-        });
-        self.woken(Ok(()))
+        self.woken(self.at(&queue, |book| book.set(setting)))
     }
 
     fn workers(&self) -> Reply<Vec<Present>> {
@@ -324,5 +323,6 @@ pub fn state_of(place: &book::Place) -> State {
         book::Place::Retry(_) => State::Retry,
         book::Place::Completed { .. } => State::Completed,
         book::Place::Archived(..) => State::Archived,
+        book::Place::Aggregating(_) => State::Aggregating,
     }
 }

@@ -5,6 +5,7 @@
 //! memory or a grace: which side that moment belongs to is the broker's choice.
 
 mod acts;
+mod advance;
 mod calls;
 mod census;
 mod invariant;

@@ -6,7 +6,7 @@ use redis::{Cmd, Value};
 
 use super::keys::QueueKeys;
 use super::{Inner, held, ms, reply};
-use crate::broker::{Ask, Cause, Claim, Lane, Ticket, Wake};
+use crate::broker::{Ask, CLAIMS_MAX, Cause, Claim, Lane, Ticket, Wake};
 use crate::envelope::Stored;
 use crate::error::{Error, Result};
 use crate::task::Trail;
@@ -39,17 +39,30 @@ pub(super) async fn dequeue(broker: Arc<Inner>, ask: Ask) -> Result<Vec<Claim>> 
     broker.interest.follow(&broker.beats.link, &keys, Wake::Ordered);
     let mut call = broker.library.call("dequeue", &keys.records());
     call.arg(&ask.session.id.0[..]).arg(ms(ask.lease)).arg(ask.max).arg(lane_name(ask.lane));
-    let number = broker.numbers.take(ask.max);
+    // Gatherings bring more claims than tasks were asked for.
+    let number = broker.numbers.take(CLAIMS_MAX);
     call.arg(RECORDS_ALONG).arg(number);
     for (kind, most) in &ask.accept {
         call.arg(&kind.0[..]).arg(*most);
     }
     broker.stamp(&mut call);
-    let [told, trails, records] = reply::parts(broker.io.link.call(&call).await?)?;
+    let [told, trails, records, groups] = reply::parts(broker.io.link.call(&call).await?)?;
     // The call may have waited for a connection.
     admit()?;
     let tickets = held::tickets(told, number)?;
-    claims(&broker, &keys, &tickets, trails, reply::array(records)?, |_| Cause::Dequeued).await
+    let records = reply::array(records)?;
+    let mut claims =
+        claims(&broker, &keys, &tickets, trails, records, |_| Cause::Dequeued).await?;
+    let mut rest = &mut claims[..];
+    for (number, size) in (0..).zip(reply::array(groups)?) {
+        let size = usize::try_from(reply::count(&size)?).unwrap_or(usize::MAX);
+        let (mine, others) = rest
+            .split_at_mut_checked(size)
+            .ok_or_else(|| Error::corrupt("Redis answered a group larger than its claims"))?;
+        mine.iter_mut().for_each(|claim| claim.group = Some(number));
+        rest = others;
+    }
+    Ok(claims)
 }
 
 /// Claims with all that belongs to them. One that is damaged does not keep back the others.

@@ -19,7 +19,7 @@ use crate::broker::{
 };
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
-use crate::task::{Due, TaskId};
+use crate::task::{Due, Group, TaskId};
 
 /// Calls on their way at once to one queue.
 const CALLS_MAX: usize = 2;
@@ -193,7 +193,12 @@ async fn send(broker: &Inner, queue: &QueueName, batches: &[&Batch]) -> Result<V
         }
         flags
     };
-    let answers = answers(&reply::bytes(flags)?, tasks)?;
+    let told = reply::bytes(flags)?;
+    let (closes_first, told) = match &told[..] {
+        [b'!', told @ ..] => (true, told),
+        told => (false, told),
+    };
+    let answers = answers(told, tasks)?;
     let has_changed = |answer: &Enqueued| {
         matches!(answer, Enqueued::Created | Enqueued::Replaced(_) | Enqueued::Moved(_))
     };
@@ -201,7 +206,8 @@ async fn send(broker: &Inner, queue: &QueueName, batches: &[&Batch]) -> Result<V
         let is_now = |task: &NewTask| matches!(task.due, Due::Now);
         let all = || batches.iter().flat_map(|batch| batch.tasks.iter());
         let has_ended = |answer: &Enqueued| matches!(answer, Enqueued::Replaced(_));
-        broker.marks.bump([true, !all().all(is_now), answers.iter().any(has_ended)]);
+        let is_due = closes_first || !all().all(is_now);
+        broker.marks.bump([true, is_due, answers.iter().any(has_ended)]);
     }
     Ok(answers)
 }
@@ -267,9 +273,6 @@ fn call<'a>(
     let mut call = broker.library.call("enqueue", records);
     let tick = batches.first().and_then(|batch| batch.tick.as_ref());
     call.arg(batches.len()).arg(timetable::tick(tick));
-    for batch in batches {
-        call.arg(&batch.id.0[..]).arg(batch.tasks.len());
-    }
     let tasks: Vec<&NewTask> = batches.iter().flat_map(|batch| batch.tasks.iter()).collect();
     let tickets: Vec<[u8; 24]> = tasks
         .iter()
@@ -277,8 +280,14 @@ fn call<'a>(
         .collect();
     let may_follow = may_follow && tick.is_none() && !has_twins(&tasks);
     let is_plain = |task: &NewTask| {
-        may_follow && task.fresh && task.due == Due::Now && !task.front && task.lock.is_none()
+        let is_bare = !task.front && task.lock.is_none() && task.group.is_none();
+        may_follow && task.fresh && task.due == Due::Now && is_bare
     };
+    for batch in batches {
+        let follow = batch.tasks.iter().filter(|task| is_plain(task));
+        let bytes: usize = follow.map(|task| task.envelope.record_len()).sum();
+        call.arg(&batch.id.0[..]).arg(batch.tasks.len()).arg(bytes);
+    }
     let mut plain = Vec::new();
     let mut from = 0;
     while from < tasks.len() {
@@ -314,7 +323,7 @@ fn has_twins(tasks: &[&NewTask]) -> bool {
     !tasks.iter().all(|task| seen.insert(id(task)))
 }
 
-/// A task of mode x: `id 16 | flags 1 | due ms 8 | lock | record`.
+/// A task of mode x: `id 16 | flags 1 | due ms 8 | lock | group | record`.
 fn item(task: &NewTask) -> Vec<u8> {
     let envelope = &task.envelope;
     let (flag, due) = match task.due {
@@ -324,13 +333,17 @@ fn item(task: &NewTask) -> Vec<u8> {
     };
     let marks = u8::from(envelope.header().remember)
         | u8::from(task.front) << 3
-        | u8::from(task.lock.is_some()) << 4;
+        | u8::from(task.lock.is_some()) << 4
+        | u8::from(task.group.is_some()) << 5;
     let mut item = Vec::with_capacity(25 + envelope.record_len());
     item.extend_from_slice(envelope.id().as_bytes());
     item.push(marks | flag);
     item.extend_from_slice(&due.to_be_bytes());
     if let Some(lock) = &task.lock {
         push_lock(&mut item, lock);
+    }
+    if let Some(group) = &task.group {
+        push_group(&mut item, group);
     }
     item.extend_from_slice(&envelope.record());
     item
@@ -349,4 +362,16 @@ fn push_lock(item: &mut Vec<u8>, lock: &Lock) {
         item.extend_from_slice(&span.map(super::ms).unwrap_or_default().to_be_bytes());
     }
     lock.names.iter().for_each(|name| item.extend_from_slice(&name.0));
+}
+
+/// The group a task joins: `bytes of its name 1 | grace 6 | within 6 | most 2 | name`. Without a longest wait that is longer
+/// than any other.
+fn push_group(item: &mut Vec<u8>, group: &Group) {
+    let within = group.within.map_or(u64::MAX, super::ms);
+    item.push(group.name.len() as u8);
+    for wait in [super::ms(group.grace), within] {
+        item.extend_from_slice(&wait.to_be_bytes()[2..]);
+    }
+    item.extend_from_slice(&(group.most as u16).to_be_bytes());
+    item.extend_from_slice(group.name.as_bytes());
 }

@@ -1,17 +1,21 @@
 //! The reading side: counts, pages, one task, check values of keys.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
 
 use super::fault::Class;
 use super::keys::{QueueKeys, namespace_key};
 use super::{Inner, reply};
-use crate::broker::{Kept, LOCK_NAMES_MAX, Listing, LockName, Page, QueueStats, TaskView, Ticket};
+use crate::broker::{
+    Gathering, Kept, LOCK_NAMES_MAX, Listing, LockName, PAGE_ROWS_MAX, Page, QueueStats, Settings,
+    TaskView, Ticket,
+};
 use crate::clock::Timestamp;
 use crate::envelope::Stored;
 use crate::error::{Error, Result};
-use crate::queue::QueueName;
+use crate::queue::{Kind, KindHash, QueueName};
 use crate::state::{Reason, State};
 use crate::task::{TaskId, Trail};
 
@@ -39,7 +43,7 @@ pub(super) async fn stats(broker: Arc<Inner>) -> Result<Vec<QueueStats>> {
 async fn one_queue(broker: &Inner, queue: QueueName) -> Result<QueueStats> {
     let mut call = broker.library.call_ro("stats", &broker.keys(&queue).records());
     broker.stamp(&mut call);
-    let told: [Value; 11] = reply::parts(broker.io.link.call(&call).await?)?;
+    let told: [Value; 16] = reply::parts(broker.io.link.call(&call).await?)?;
     let mut stats = QueueStats::empty(queue);
     let states = [
         State::Scheduled,
@@ -56,7 +60,63 @@ async fn one_queue(broker: &Inner, queue: QueueName) -> Result<QueueStats> {
     stats.oldest = reply::time(&told[8])?;
     stats.paused = reply::integer(&told[9])? == 1;
     stats.limit = u64::try_from(reply::integer(&told[10])?).ok();
+    stats.counts[usize::from(State::Aggregating.code())] = reply::count(&told[11])?;
+    stats.trimmed = reply::count(&told[12])?;
+    let [.., bytes, settings, kinds] = told;
+    stats.bytes = number(bytes)?;
+    stats.settings = self::settings(settings, kinds)?;
     Ok(stats)
+}
+
+/// A number in words; none if there are none.
+fn number(value: Value) -> Result<Option<u64>> {
+    let word = reply::bytes(value)?;
+    // What is no number was not written by us.
+    Ok(std::str::from_utf8(&word).ok().and_then(|word| word.parse().ok()))
+}
+
+/// Settings of a queue: numbers, and limits of kinds, each `number, space, kind`.
+fn settings(numbers: Value, kinds: Value) -> Result<Settings> {
+    let [bytes, concurrency, completed, archived, age] = reply::parts(numbers)?;
+    let limit = |stored: Vec<u8>| {
+        let (most, kind) = std::str::from_utf8(&stored).ok()?.split_once(' ')?;
+        Some((Kind::parse(kind).ok()?, most.parse().ok()?))
+    };
+    let kinds: Result<Vec<_>> = reply::array(kinds)?.into_iter().map(reply::bytes).collect();
+    let mut kinds: Vec<_> = kinds?.into_iter().filter_map(limit).collect();
+    kinds.sort();
+    Ok(Settings {
+        bytes: number(bytes)?,
+        concurrency: number(concurrency)?,
+        kinds,
+        completed: number(completed)?,
+        archived: number(archived)?,
+        archived_for: number(age)?.map(Duration::from_millis),
+    })
+}
+
+/// The gatherings of a queue, the oldest first.
+pub(super) async fn groups(broker: Arc<Inner>, queue: QueueName) -> Result<Vec<Gathering>> {
+    let mut call = broker.library.call_ro("groups", &broker.keys(&queue).records());
+    call.arg(PAGE_ROWS_MAX);
+    broker.stamp(&mut call);
+    let mut all = Vec::new();
+    for row in reply::array(broker.io.link.call(&call).await?)? {
+        let [group, tasks, since, closes] = reply::parts(row)?;
+        let group = reply::bytes(group)?;
+        // What has no kind and name of ours was not written by us.
+        let Some((kind, name)) = group.split_first_chunk() else { continue };
+        let Ok(name) = String::from_utf8(name.to_vec()) else { continue };
+        all.push(Gathering {
+            kind: KindHash(*kind),
+            name,
+            tasks: reply::count(&tasks)?,
+            since: Timestamp(reply::count(&since)?),
+            closes: reply::time(&closes)?,
+        });
+    }
+    all.sort_by_key(|gathering| gathering.since);
+    Ok(all)
 }
 
 /// The task that holds a lock under any of these names.
@@ -89,7 +149,8 @@ pub(super) fn letter(state: State) -> Option<&'static str> {
         State::Retry => "r",
         State::Completed => "c",
         State::Archived => "x",
-        State::Aggregating | State::Waiting => return None,
+        State::Aggregating => "g",
+        State::Waiting => return None,
     })
 }
 
@@ -133,7 +194,7 @@ pub(super) fn ticket_of(id: TaskId, record: Vec<u8>) -> (Stored, Ticket) {
     let ticket = match stored.header() {
         Ok(header) => Ticket::of(id, &header),
         Err(_) => {
-            Ticket { id, priority: 0, class: 0, kind: crate::queue::KindHash([0; 5]), claim: 0 }
+            Ticket { id, priority: 0, class: 0, kind: KindHash([0; 5]), claim: 0 }
         }
     };
     (stored, ticket)
@@ -159,7 +220,7 @@ fn view(
         [] => Trail::default(),
         trail => Trail::decode(trail).unwrap_or_default(),
     };
-    let until = time.filter(|_| state != State::Archived);
+    let until = time.filter(|_| !matches!(state, State::Archived | State::Aggregating));
     TaskView { state, until, reason, stored, trail, result }
 }
 

@@ -53,6 +53,14 @@ pub(super) const QUEUE_KEYS: &[Key] = &[
     key("r", Type::SortedSet, "ticket -> due time of retries"),
     key("c", Type::SortedSet, "ticket -> end of retention of completed tasks"),
     key("x", Type::SortedSet, "ticket -> since when it is archived"),
+    key("gt", Type::Hash, "id -> its group, how that gathers, and where it gathered last"),
+    key("g", Type::SortedSet, "ticket -> since when it gathers, open or closed"),
+    key("gm:*", Type::SortedSet, "a gathering, by its number: id -> since when it gathers there"),
+    key("gn", Type::Hash, "number of a gathering -> since when, closed since, kind, name"),
+    key("gs", Type::SortedSet, "numbers of gatherings, the oldest first"),
+    key("go", Type::Hash, "kind, name -> number of the gathering that is open"),
+    key("gc", Type::SortedSet, "number of an open gathering -> when it closes"),
+    key("gr", Type::SortedSet, "closed gatherings: kind, closed since, number"),
     key("b:*", Type::Hash, "batch id -> when it came, one key an hour; two hours"),
     key("d", Type::SortedSet, "id of a task with a key of its own -> until when it is remembered"),
     key("cn", Type::Set, "ids that run and are cancelled"),
@@ -68,9 +76,15 @@ pub(super) const QUEUE_KEYS: &[Key] = &[
     key(
         "st",
         Type::Hash,
-        "counters: completed, failed, junk, entry; tick and guard of the sweepers",
+        "counters: completed, failed, trimmed, junk, entry; tick and guard of the sweepers",
     ),
-    key("cfg", Type::Hash, "v: format; max: most tasks that are not ended; pause"),
+    key(
+        "cfg",
+        Type::Hash,
+        "v: format; pause; most: max tasks not ended, bytes, run active, completed, archived; age of the archive; kinds",
+    ),
+    key("kc", Type::Hash, "kind -> most active tasks of it, its name"),
+    key("by", Type::Text, "bytes of all records, while there is a limit of them"),
     key("i", Type::Text, "the idle flag: somebody asked and found too little"),
     key("w", Type::Text, "written before replicas are waited for; a minute"),
     key(
@@ -99,7 +113,7 @@ pub(super) const NAMESPACE_KEYS: &[Key] = &[
 /// Names that later versions use, so that none of ours takes them.
 #[cfg(test)]
 pub(super) const RESERVED: &[&str] =
-    &["ov", "g:*", "n", "gh", "wd:*", "o", "rl:*", "hw", "ix:*", "ev", "jb"];
+    &["ov", "n", "gh", "wd:*", "o", "rl:*", "hw", "ix:*", "ev", "jb"];
 
 /// The keys of one queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -35,7 +35,8 @@ pub(super) async fn retire(
     broker.stamp(&mut call);
     let count = reply::count(&broker.io.link.call(&call).await?)?;
     broker.eras.forget(session.id);
-    broker.marks.bump([count > 0, false, false]);
+    // What is of a group joined it, which may close before all others.
+    broker.marks.bump([count > 0, count > 0, false]);
     Ok(count as usize)
 }
 

@@ -59,7 +59,7 @@ use self::wake::Interest;
 use super::marks::Marks;
 use super::{
     Act, Acted, Advanced, Annotate, Ask, Batch, Beat, Beaten, Broker, Cancelled, Claim, Enqueued,
-    Entry, Inspect, Kept, Listing, LockName, Note, Operate, Page, Present, QueueStats, Reply,
+    Entry, Gathering, Inspect, Kept, Listing, LockName, Note, Operate, Page, Present, QueueStats, Reply,
     Session, Setting, Settled, Settlement, Signal, Slot, Sweep, TaskView, Timetable, Usage, Wake,
     WorkerId, check,
 };
@@ -393,8 +393,8 @@ impl Inspect for RedisBroker {
         self.call(|broker| async move { inspect::queues(&broker).await })
     }
 
-    fn groups(&self, _: QueueName) -> Reply<Vec<super::Gathering>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn groups(&self, queue: QueueName) -> Reply<Vec<Gathering>> {
+        self.call(|broker| inspect::groups(broker, queue))
     }
 
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {

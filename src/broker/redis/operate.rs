@@ -10,7 +10,7 @@ use super::wake::SIGNALS;
 use super::{Inner, ms, reply};
 use crate::broker::marks::only;
 use crate::broker::{
-    About, Act, Acted, Cancelled, Orders, Presence, Present, RESTARTS_MAX, Setting, Signal, Ticket,
+    About, Act, Acted, Cancelled, KIND_LIMITS_MAX, Orders, Presence, Present, RESTARTS_MAX, Setting, Signal, Ticket,
     Wake, WorkerId,
 };
 use crate::envelope::{Envelope, Stored};
@@ -113,17 +113,31 @@ fn record(stored: &Stored) -> Vec<u8> {
 /// Changes a setting of a queue.
 pub(super) async fn set(broker: Arc<Inner>, queue: QueueName, setting: Setting) -> Result<()> {
     broker.register(&queue).await?;
-    let (field, value) = match setting {
-        Setting::Paused(paused) => ("pause", if paused { "1".to_owned() } else { String::new() }),
-        Setting::Limit(limit) => ("max", limit.map(|n| n.to_string()).unwrap_or_default()),
-        _ => return Err(Error::invalid("this setting is not built yet")),
-    };
+    let number = |most: Option<u64>| most.map(|n| n.to_string()).unwrap_or_default();
     let mut call = broker.library.call("configure", &broker.keys(&queue).records());
-    call.arg(field).arg(value);
+    match &setting {
+        Setting::Paused(paused) => call.arg("pause").arg(if *paused { "1" } else { "" }),
+        Setting::Limit(most) => call.arg("max").arg(number(*most)),
+        Setting::Bytes(most) => call.arg("bytes").arg(number(*most)),
+        Setting::Concurrency(most) => call.arg("run").arg(number(*most)),
+        Setting::KindConcurrency(kind, most) => {
+            call.arg("kind").arg(&kind.hash().0[..]).arg(number(*most));
+            call.arg(kind.as_str()).arg(KIND_LIMITS_MAX)
+        }
+        Setting::KeepCompleted(most) => call.arg("completed").arg(number(*most)),
+        Setting::KeepArchived(most, age) => {
+            call.arg("archived").arg(number(*most)).arg("age").arg(number(age.map(ms)))
+        }
+    };
     broker.stamp(&mut call);
-    broker.io.link.call(&call).await?;
-    broker.marks.bump([true]);
-    Ok(())
+    let done = reply::integer(&broker.io.link.call(&call).await?)? == 1;
+    broker.marks.bump([true, true, true]);
+    if done {
+        return Ok(());
+    }
+    Err(Error::too_large(format!(
+        "{KIND_LIMITS_MAX} kinds of this queue have a limit already; take one away first"
+    )))
 }
 
 fn workers_key(broker: &Inner) -> String {

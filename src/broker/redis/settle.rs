@@ -95,7 +95,8 @@ fn order(order: &Order, wakes: &mut [bool; 3]) -> (&'static str, String, Vec<u8>
             ("s", ms(*after).to_string(), Vec::new())
         }
         Order::Release { lane } => {
-            wakes[0] = true;
+            // What is of a group joins it, which may close before all others.
+            (wakes[0], wakes[1]) = (true, true);
             ("l", lane_name(*lane).to_owned(), Vec::new())
         }
         Order::Archive { reason } => {

@@ -164,7 +164,7 @@ impl Inspect for ByRole {
     }
 
     fn groups(&self, queue: QueueName) -> Reply<Vec<Gathering>> {
-        self.producer.groups(queue)
+        self.turn(&self.viewer, &self.operator).groups(queue)
     }
 
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {

@@ -11,6 +11,7 @@ use oncue::broker::redis::acl::{Role, Scope, grants, rules};
 use oncue::broker::redis::{Options, RedisBroker};
 use oncue::broker::*;
 use oncue::clock::ManualClock;
+use oncue::queue::Kind;
 use oncue::state::Reason;
 
 use super::users::NAMESPACE;
@@ -90,7 +91,7 @@ impl Stage {
         for key in keys.iter().filter_map(|key| key.strip_prefix(prefix.as_bytes())) {
             let (ask, ids_from) = match key {
                 [b'p', ..] | [b'z', _, ..] => (("LRANGE", vec!["0", "-1"]), 6),
-                [b's' | b'r' | b'c' | b'x'] => (("ZRANGE", vec!["0", "-1"]), 0),
+                [b's' | b'r' | b'c' | b'x' | b'g'] => (("ZRANGE", vec!["0", "-1"]), 0),
                 [b'a', b':', ..] | [b'd', b'e', b'a', b'd', b':', ..] => (("HVALS", vec![]), 0),
                 _ => continue,
             };
@@ -196,8 +197,18 @@ fn enqueue() {
                 stage.bench.settle(&session, ended.collect());
                 call(move |broker| broker.enqueue(batch.clone()))
             },
+            |stage| {
+                stage.bench.set(Setting::Bytes(Some(1 << 20)));
+                let batch = stage.bench.batch([of_two(), of_two(), of_two()]);
+                call(move |broker| broker.enqueue(batch.clone()))
+            },
         ],
     );
+}
+
+/// A task of a group that closes with its second.
+fn of_two() -> Spec {
+    task(KINDS[0]).group(gather("g", HOUR).most(2))
 }
 
 #[test]
@@ -227,6 +238,14 @@ fn dequeue() {
                 let ask = stage.bench.ask(&stage.bench.session(), 4);
                 call(move |broker| broker.dequeue(ask.clone()))
             },
+            |stage| {
+                stage.bench.put([of_two(), of_two(), task(KINDS[0]), task(KINDS[1])]);
+                stage.bench.set(Setting::Concurrency(Some(100)));
+                let kind = Kind::parse(KINDS[1]).expect("a kind");
+                stage.bench.set(Setting::KindConcurrency(kind, Some(100)));
+                let ask = stage.bench.ask(&stage.bench.session(), 4);
+                call(move |broker| broker.dequeue(ask.clone()))
+            },
         ],
     );
 }
@@ -247,6 +266,8 @@ fn settle() {
             |stage| settle_one(stage, |_| Order::Retry { after: MINUTE, front: false }),
             |stage| settle_one(stage, |_| Order::Snooze { after: MINUTE }),
             |stage| settle_one(stage, |_| release()),
+            |stage| settle_gathered(stage, release()),
+            |stage| settle_gathered(stage, complete()),
             |stage| settle_one(stage, |_| Order::Release { lane: Lane::Alone }),
             |stage| settle_one(stage, |_| Order::Archive { reason: Reason::Exhausted }),
         ],
@@ -269,6 +290,16 @@ fn settle_one(stage: &Stage, order: fn(&Claim) -> Order) -> Act {
     call(move |broker| broker.settle(session.clone(), list.clone()))
 }
 
+/// Two tasks that were claimed as a group, settled alike while so many bytes are the limit.
+fn settle_gathered(stage: &Stage, order: Order) -> Act {
+    stage.bench.set(Setting::Bytes(Some(1 << 20)));
+    stage.bench.put([of_two(), of_two()]);
+    let (session, claims) = stage.bench.take_all();
+    let list: Vec<_> =
+        claims.iter().map(|claim| Settlement::new(claim.ticket, order.clone())).collect();
+    call(move |broker| broker.settle(session.clone(), list.clone()))
+}
+
 #[test]
 fn retire() {
     without_each(
@@ -283,6 +314,11 @@ fn retire() {
             },
             |stage| {
                 let session = stage.bench.session();
+                call(move |broker| broker.retire(session.clone(), vec![]))
+            },
+            |stage| {
+                stage.bench.put([of_two(), of_two()]);
+                let (session, _) = stage.bench.take_all();
                 call(move |broker| broker.retire(session.clone(), vec![]))
             },
         ],
@@ -312,7 +348,8 @@ fn advance() {
     without_each(
         "advance",
         Role::Worker,
-        &[|stage| {
+        &[
+        |stage| {
             stage.bench.put([task(KINDS[0]).key("k"), task(KINDS[0])]);
             let (session, claims) = stage.bench.take_all();
             stage.bench.end(&session, &claims[0], keep(MINUTE));
@@ -323,8 +360,26 @@ fn advance() {
             stage.bench.pass(HOUR);
             let queue = stage.bench.queue.clone();
             call(move |broker| broker.advance(queue.clone(), 100))
-        }],
+        },
+        too_many_and_due,
+        ],
     );
+}
+
+/// A group closes, a task joins another, and of what is kept some is too much.
+fn too_many_and_due(stage: &Stage) -> Act {
+    stage.bench.put([task(KINDS[1]).key("k"), task(KINDS[1])]);
+    let (session, claims) = stage.bench.take_all();
+    stage.bench.end(&session, &claims[0], keep(HOUR * 2));
+    let reason = Reason::Exhausted;
+    stage.bench.end(&session, &claims[1], Order::Archive { reason });
+    let group = |name| task(KINDS[0]).group(gather(name, MINUTE));
+    stage.bench.put([group("open"), group("later").after(MINUTE)]);
+    stage.bench.set(Setting::KeepCompleted(Some(0)));
+    stage.bench.set(Setting::KeepArchived(None, Some(MINUTE)));
+    stage.bench.pass(MINUTE);
+    let queue = stage.bench.queue.clone();
+    call(move |broker| broker.advance(queue.clone(), 100))
 }
 
 #[test]
@@ -338,7 +393,8 @@ fn reclaim() {
             let again = told(&claims[0], release());
             stage.bench.settle(&session, vec![again]);
             stage.bench.take(&session, 1);
-            stage.bench.put_one(task("nobody:knows"));
+            let group = gather("g", HOUR).most(1);
+            stage.bench.put([task("nobody:knows"), task("nobody:gathers").group(group)]);
             for name in ["e", "d"] {
                 stage.server.cli(&["ZADD", &stage.key(name), "1", "long ago"]);
             }
@@ -373,6 +429,7 @@ fn enqueue_with_a_lock() {
             |stage| taken_from(stage, task(KINDS[0]), Conflict::Replace),
             |stage| taken_from(stage, task(KINDS[0]).after(HOUR), Conflict::Replace),
             |stage| taken_from(stage, task(KINDS[0]).after(HOUR), Conflict::Reschedule),
+            |stage| taken_from(stage, of_two(), Conflict::Replace),
         ],
     );
 }
@@ -392,6 +449,8 @@ fn act() {
             |stage| acted(stage, task(KINDS[0]).key("k"), oncue::broker::Act::Delete),
             |stage| acted(stage, task(KINDS[0]), oncue::broker::Act::Archive),
             |stage| acted(stage, task(KINDS[0]).after(HOUR), oncue::broker::Act::Run),
+            |stage| acted(stage, of_two(), oncue::broker::Act::Delete),
+            |stage| acted(stage, of_two(), oncue::broker::Act::Run),
         ],
     );
 }

@@ -13,7 +13,7 @@ use crate::fixture::*;
 
 /// Makes sure that `wake` is felt: by a waiter that comes late and by one that is there.
 #[track_caller]
-fn feels(bench: &Bench, wake: Wake, mut happen: impl FnMut()) {
+pub fn feels(bench: &Bench, wake: Wake, mut happen: impl FnMut()) {
     let seen = run(bench.broker.wait(wake, None)).expect("a mark");
     happen();
     let seen = run(bench.broker.wait(wake, Some(seen))).expect("a wake-up");

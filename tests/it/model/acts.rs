@@ -11,16 +11,16 @@ use super::book::{Book, Place};
 use super::state_of;
 use crate::fixture::payload_of;
 
-use State::{Archived, Completed, Pending, Retry, Scheduled};
+use State::{Aggregating, Archived, Completed, Pending, Retry, Scheduled};
 
 impl Book {
     pub fn act(&mut self, id: TaskId, act: Act) -> Acted {
         let Some(row) = self.tasks.get_mut(&id) else { return Acted::Missing };
         let state = state_of(&row.place);
         let from: &[State] = match act {
-            Act::Run => &[Scheduled, Retry, Archived],
-            Act::Archive | Act::Reschedule(_) => &[Scheduled, Pending, Retry],
-            Act::Delete => &[Scheduled, Pending, Retry, Completed, Archived],
+            Act::Run => &[Scheduled, Retry, Archived, Aggregating],
+            Act::Archive | Act::Reschedule(_) => &[Scheduled, Pending, Retry, Aggregating],
+            Act::Delete => &[Scheduled, Pending, Retry, Completed, Archived, Aggregating],
         };
         if !from.contains(&state) {
             return Acted::Not(state);
@@ -37,12 +37,15 @@ impl Book {
         Acted::Done
     }
 
-    /// Due then; one that is pending and stays so keeps its place.
+    /// Due then; one that is pending or gathers, and stays so, keeps its place.
     pub fn reschedule(&mut self, id: TaskId, due: Timestamp) {
         let Some(row) = self.tasks.get_mut(&id) else { return };
         if due > self.now {
             row.place = Place::Scheduled(due);
-        } else if !matches!(row.place, Place::Pending) {
+        } else if matches!(row.place, Place::Pending | Place::Aggregating(_)) {
+        } else if row.gathers() {
+            self.join(id);
+        } else {
             self.line_up(id, due);
         }
     }
@@ -51,7 +54,7 @@ impl Book {
     pub fn replace(&mut self, seen: &Stored, envelope: &Envelope) -> Result<Acted> {
         let Some(row) = self.tasks.get_mut(&seen.id()) else { return Ok(Acted::Missing) };
         let state = state_of(&row.place);
-        if ![Scheduled, Pending, Retry].contains(&state) {
+        if ![Scheduled, Pending, Retry, Aggregating].contains(&state) {
             return Ok(Acted::Not(state));
         }
         let there = Stored::parse(seen.id(), row.record.clone())?;
@@ -72,6 +75,7 @@ pub fn check_replace(seen: &Stored, envelope: &Envelope) -> Result<()> {
         && old.queue == new.queue
         && old.kind == new.kind
         && old.priority == new.priority
-        && old.class == new.class;
+        && old.class == new.class
+        && old.group == new.group;
     if same { Ok(()) } else { Err(Error::invalid("it would be another task")) }
 }

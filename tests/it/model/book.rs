@@ -10,9 +10,11 @@ use oncue::state::{Reason, State};
 use oncue::task::{Due, TaskId, Trail};
 use oncue::{Error, Result};
 
+use super::gather::Opening;
 use super::locks::Held;
 use super::session::{Desk, Standing};
 use super::{Fault, faulty, state_of};
+use crate::fixture::Terms;
 
 #[derive(Clone)]
 pub struct Book {
@@ -20,22 +22,28 @@ pub struct Book {
     pub fault: Option<Fault>,
     pub tasks: BTreeMap<TaskId, Row>,
     pub desks: BTreeMap<SessionId, Desk>,
-    batches: BTreeMap<[u8; 16], Timestamp>,
+    pub batches: BTreeMap<[u8; 16], Timestamp>,
     /// By id: when its run ended, and when it was gone.
     remembered: BTreeMap<TaskId, (Timestamp, Timestamp)>,
     pub locks: BTreeMap<LockName, Held>,
+    pub openings: BTreeMap<u64, Opening>,
+    /// The number of the last one opened.
+    pub opened: u64,
     pub entries: BTreeMap<String, Entry>,
     /// The last version any entry had.
     pub version: u64,
     /// The place of the last in the line, and of the first.
-    tail: i64,
-    head: i64,
+    pub tail: i64,
+    pub head: i64,
     completed: u64,
     failed: u64,
     pub tick: Option<Timestamp>,
     pub guarded: Timestamp,
     pub paused: bool,
     pub limit: Option<u64>,
+    pub settings: Settings,
+    /// How many were too many to keep, ever.
+    pub trimmed: u64,
     /// Whether something was ever stored in it or said of it.
     pub made: bool,
 }
@@ -44,8 +52,8 @@ pub struct Book {
 pub struct Row {
     pub record: Vec<u8>,
     pub ticket: Ticket,
-    remember: bool,
-    trail: Trail,
+    pub remember: bool,
+    pub trail: Trail,
     pub notes: BTreeMap<Slot, Kept>,
     pub lane: Lane,
     /// Its place in the line as far as the contract says; tasks that were due at the same moment share one.
@@ -55,11 +63,14 @@ pub struct Row {
     /// Whether it may as well stand before those that its place is behind of.
     pub released: bool,
     /// Whether it failed, and goes before the others when it is pending again.
-    front: bool,
+    pub front: bool,
     /// Whether it was ever claimed to be run.
     pub started: bool,
     /// The names of the lock it wanted.
     pub names: Vec<LockName>,
+    pub group: Option<Terms>,
+    /// When it joined its group for the last time.
+    pub joined: Timestamp,
     /// When it became pending: the earliest and the latest moment one can call so.
     pub since: (Timestamp, Timestamp),
     pub completed: Option<Timestamp>,
@@ -74,8 +85,30 @@ pub enum Place {
     Pending,
     Active(SessionId),
     Retry(Timestamp),
-    Completed { until: Timestamp, result: Option<Kept> },
+    Completed {
+        until: Timestamp,
+        result: Option<Kept>,
+    },
     Archived(Reason, Timestamp),
+    /// In the gathering of this number.
+    Aggregating(u64),
+}
+
+impl Place {
+    /// When it is due, if it has such a time.
+    pub fn due(&self) -> Option<Timestamp> {
+        match self {
+            Self::Scheduled(due) | Self::Retry(due) => Some(*due),
+            _ => None,
+        }
+    }
+
+    pub fn gathering(&self) -> Option<u64> {
+        match self {
+            Self::Aggregating(n) => Some(*n),
+            _ => None,
+        }
+    }
 }
 
 impl Book {
@@ -88,6 +121,8 @@ impl Book {
             batches: BTreeMap::new(),
             remembered: BTreeMap::new(),
             locks: BTreeMap::new(),
+            openings: BTreeMap::new(),
+            opened: 0,
             entries: BTreeMap::new(),
             version: 0,
             tail: 0,
@@ -98,66 +133,13 @@ impl Book {
             guarded: Timestamp(0),
             paused: false,
             limit: None,
+            settings: Settings::default(),
+            trimmed: 0,
             made: false,
         }
     }
 
-    pub fn enqueue(&mut self, batch: &Batch) -> Result<Vec<Enqueued>> {
-        if batch.tasks.iter().any(|task| task.envelope.header().queue != batch.queue) {
-            return Err(Error::invalid("a task of another queue"));
-        }
-        let bytes: usize = batch.tasks.iter().map(|task| task.envelope.record_len()).sum();
-        if batch.tasks.len() > BATCH_TASKS_MAX || bytes > BATCH_BYTES_MAX {
-            if faulty!(self, HalfBatch) {
-                self.store_all(&batch.tasks[..1]);
-            }
-            return Err(Error::too_large("the batch is over its limit"));
-        }
-        let names = |task: &NewTask| task.lock.as_ref().map_or(1, |lock| lock.names.len());
-        if batch.tasks.iter().any(|task| !(1..=LOCK_NAMES_MAX).contains(&names(task))) {
-            return Err(Error::invalid("a lock of no name, or too many"));
-        }
-        if let Some(tick) = &batch.tick {
-            super::entries::check_name(&tick.entry)?;
-            if tick.at <= tick.last {
-                return Err(Error::invalid("a tick that is not after the last one"));
-            }
-        }
-        let seen = self.batches.get(&batch.id.0).is_some_and(|at| self.now < at.plus(BATCH_MEMORY));
-        if seen && !faulty!(self, ForgetBatch) {
-            return Ok(vec![Enqueued::Existing; batch.tasks.len()]);
-        }
-        if batch.tick.as_ref().is_some_and(|tick| !self.is_next(tick)) {
-            return Ok(vec![Enqueued::Late; batch.tasks.len()]);
-        }
-        let before = self.clone();
-        let waiting = |row: &&Row| !state_of(&row.place).is_terminal();
-        let live = self.tasks.values().filter(waiting).count();
-        let answers = self.store_all(&batch.tasks);
-        let created = answers.iter().filter(|answer| **answer == Enqueued::Created).count();
-        if created > 0 && self.limit.is_some_and(|limit| (live + created) as u64 > limit) {
-            *self = before;
-            return Err(Error::full(format!("at its limit of {:?}", self.limit)));
-        }
-        self.batches.insert(batch.id.0, self.now);
-        self.made |= !batch.tasks.is_empty();
-        if let Some(tick) = &batch.tick {
-            let stored =
-                |answer: &Enqueued| matches!(answer, Enqueued::Created | Enqueued::Replaced(_));
-            let first = answers.iter().position(stored);
-            self.pass(tick, first.map(|at| batch.tasks[at].envelope.id()));
-        }
-        Ok(answers)
-    }
-
-    /// Those that go to the front keep their order there.
-    fn store_all(&mut self, tasks: &[NewTask]) -> Vec<Enqueued> {
-        let first = self.head - tasks.len() as i64;
-        self.head = first;
-        tasks.iter().zip(first..).map(|(task, front)| self.store(task, front)).collect()
-    }
-
-    fn is_known(&self, id: TaskId) -> bool {
+    pub fn is_known(&self, id: TaskId) -> bool {
         let mut memory = self.remembered.get(&id).into_iter();
         let remembered = memory.any(|(_, gone)| self.now < gone.plus(KEY_MEMORY));
         self.tasks.contains_key(&id) || remembered && !faulty!(self, ForgetKey)
@@ -171,51 +153,19 @@ impl Book {
         }
     }
 
-    fn store(&mut self, task: &NewTask, front: i64) -> Enqueued {
-        let (id, header) = (task.envelope.id(), task.envelope.header());
-        if self.is_known(id) {
-            return Enqueued::Existing;
-        }
-        let due = self.time_of(task.due);
-        let (due, answer) = match &task.lock {
-            None => (due, Enqueued::Created),
-            Some(lock) => match self.contend(id, lock, due) {
-                Ok(taken) => taken,
-                Err(answer) => return answer,
-            },
-        };
-        let place = if due > self.now { Place::Scheduled(due) } else { Place::Pending };
-        self.tail += 1;
-        let line = if task.front { front } else { self.tail };
-        let row = Row {
-            record: task.envelope.record(),
-            ticket: Ticket::of(id, header),
-            remember: header.remember,
-            trail: Trail::default(),
-            notes: BTreeMap::new(),
-            lane: Lane::Shared,
-            line,
-            seat: line,
-            released: false,
-            front: false,
-            started: false,
-            names: task.lock.iter().flat_map(|lock| lock.names.clone()).collect(),
-            since: (self.now, self.now),
-            completed: None,
-            place,
-            doomed: false,
-        };
-        self.tasks.insert(id, row);
-        answer
-    }
-
-    pub fn hand_out(&mut self, id: TaskId, session: SessionId, cause: Cause) -> Result<Claim> {
+    pub fn hand_out(
+        &mut self,
+        id: TaskId,
+        session: SessionId,
+        cause: Cause,
+        group: Option<u32>,
+    ) -> Result<Claim> {
         let row = self.tasks.get_mut(&id).ok_or_else(|| Error::not_found("no such task"))?;
         row.place = Place::Active(session);
         row.started |= cause == Cause::Dequeued;
         row.front = false;
         let stored = Stored::parse(id, row.record.clone())?;
-        Ok(Claim { ticket: row.ticket, cause, stored, trail: row.trail.clone(), group: None })
+        Ok(Claim { ticket: row.ticket, cause, stored, trail: row.trail.clone(), group })
     }
 
     pub fn release(&mut self, id: TaskId) {
@@ -226,8 +176,11 @@ impl Book {
             (row.released, row.seat) = (true, self.head);
             row.since.1 = now;
         }
-        if self.tasks.get(&id).is_some_and(|row| row.doomed) {
+        let Some(row) = self.tasks.get(&id) else { return };
+        if row.doomed {
             self.doom(id);
+        } else if row.gathers() && !faulty!(self, ForgetGroup) {
+            self.join(id);
         }
     }
 
@@ -344,49 +297,6 @@ impl Book {
         self.remembered.get(&id).is_none_or(|(ended, gone)| over(*ended) == over(*gone))
     }
 
-    pub fn advance(&mut self, limit: usize) -> Advanced {
-        let (now, early) = (self.now, u64::from(faulty!(self, AdvanceEarly)) * 1_000);
-        let due = self.by_time(|place| match place {
-            Place::Scheduled(due) | Place::Retry(due) => Some(*due),
-            _ => None,
-        });
-        let ready: Vec<_> = due.iter().take_while(|(at, _)| at.0 <= now.0 + early).collect();
-        let mut over = self.by_time(|place| match place {
-            Place::Completed { until, .. } if *until <= now => Some(*until),
-            _ => None,
-        });
-        if faulty!(self, NeverExpire) {
-            over.clear();
-        }
-        let moved = ready.len().min(limit);
-        let mut last = None;
-        for (at, id) in &ready[..moved] {
-            self.tail += i64::from(last.replace(at) != Some(at));
-            self.head -= 1;
-            if let Some(row) = self.tasks.get_mut(id) {
-                // The order among those that go to the front is open.
-                let front = row.front && matches!(row.place, Place::Retry(_));
-                let line = if front { self.head } else { self.tail };
-                row.since = (*at, now);
-                (row.place, row.released) = (Place::Pending, row.front);
-                (row.line, row.seat) = (line, line);
-            }
-        }
-        // Whatever comes after the last of them must not share its place.
-        self.tail += 1;
-        let expired = over.len().min(limit - moved);
-        over[..expired].iter().for_each(|(_, id)| self.forget(*id));
-        let more = ready.len() + over.len() > moved + expired;
-        Advanced::new(moved, expired, due.get(moved).map(|(at, _)| *at), more)
-    }
-
-    fn by_time(&self, time: impl Fn(&Place) -> Option<Timestamp>) -> Vec<(Timestamp, TaskId)> {
-        let timed = self.tasks.iter().filter_map(|(id, row)| Some((time(&row.place)?, *id)));
-        let mut timed: Vec<_> = timed.collect();
-        timed.sort_unstable();
-        timed
-    }
-
     pub fn stats(&self, queue: QueueName) -> QueueStats {
         let mut stats = QueueStats::empty(queue);
         for row in self.tasks.values() {
@@ -394,6 +304,9 @@ impl Book {
         }
         (stats.completed, stats.failed) = (self.completed, self.failed);
         (stats.paused, stats.limit) = (self.paused, self.limit);
+        stats.settings = self.settings.clone();
+        stats.bytes = self.settings.bytes.map(|_| self.bytes());
+        stats.trimmed = self.trimmed;
         stats.oldest = self.oldest().map(|(_, latest)| latest);
         stats
     }
@@ -410,6 +323,7 @@ impl Book {
         let age = |row: &Row| match &row.place {
             Place::Scheduled(at) | Place::Retry(at) | Place::Archived(_, at) => at.0,
             Place::Completed { until, .. } => until.0,
+            Place::Aggregating(_) => row.joined.0,
             Place::Pending | Place::Active(_) => row.line.abs_diff(i64::MIN),
         };
         let rows = self.tasks.iter().filter(|(_, row)| state_of(&row.place) == state);
@@ -424,7 +338,7 @@ impl Book {
             Place::Scheduled(due) | Place::Retry(due) => (Some(*due), None, None),
             Place::Completed { until, result } => (Some(*until), None, result.clone()),
             Place::Archived(reason, _) => (None, Some(*reason), None),
-            Place::Pending | Place::Active(_) => (None, None, None),
+            Place::Pending | Place::Active(_) | Place::Aggregating(_) => (None, None, None),
         };
         let stored = Stored::parse(id, row.record.clone()).ok()?;
         let (state, trail) = (state_of(&row.place), row.trail.clone());

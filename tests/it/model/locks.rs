@@ -56,7 +56,10 @@ impl Book {
         };
         let alone = others.iter().all(|other| other.owner == owner);
         let waits = self.tasks.get(&owner).is_some_and(|row| {
-            matches!(row.place, Place::Scheduled(_) | Place::Pending | Place::Retry(_))
+            matches!(
+                row.place,
+                Place::Scheduled(_) | Place::Pending | Place::Retry(_) | Place::Aggregating(_)
+            )
         });
         let due = lock.within.map_or(due, |within| due.min(since.plus(within)));
         match lock.conflict {

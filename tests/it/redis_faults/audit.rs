@@ -16,6 +16,8 @@ pub struct Audit {
     pub orphans: BTreeSet<Vec<u8>>,
     /// Where each id is found, by the names of keys; twice in one line is two places, a void one is none.
     pub places: BTreeMap<Vec<u8>, Vec<String>>,
+    /// The ids that are in the gatherings themselves.
+    gathered: BTreeSet<Vec<u8>>,
     /// Since which turn the places of an id are not void.
     turns: BTreeMap<Vec<u8>, u32>,
 }
@@ -23,6 +25,12 @@ pub struct Audit {
 impl Audit {
     #[track_caller]
     pub fn of(server: &Server, prefix: &str) -> Self {
+        Self::without(server, prefix, "")
+    }
+
+    /// The same but for one key, of another type.
+    #[track_caller]
+    pub fn without(server: &Server, prefix: &str, but: &str) -> Self {
         let mut admin = server.admin().expect("an admin");
         // Namespaces and queues of tests have none of the characters that mean something in a pattern.
         let pattern = format!("{prefix}*");
@@ -32,8 +40,8 @@ impl Audit {
             redis::cmd("HGETALL").arg(format!("{prefix}vp")).query(&mut admin).unwrap_or_default();
         let turn = |place: &Vec<u8>| u32::from_be_bytes(place[..4].try_into().expect("a place"));
         audit.turns = void.iter().map(|(id, place)| (id.clone(), turn(place))).collect();
-        for key in keys {
-            audit.read(&mut admin, &key, &key[prefix.len()..]);
+        for key in keys.iter().filter(|key| key[prefix.len()..] != *but.as_bytes()) {
+            audit.read(&mut admin, key, &key[prefix.len()..]);
         }
         audit
     }
@@ -48,7 +56,10 @@ impl Audit {
         let found = match name {
             b"t" => return self.records.extend(ask(&["HKEYS"])),
             b"or" => return self.orphans.extend(ask(&["SMEMBERS"])),
-            b"s" | b"r" | b"c" | b"x" => ask(&["ZRANGE", "0", "-1"]),
+            b"s" | b"r" | b"c" | b"x" | b"g" => ask(&["ZRANGE", "0", "-1"]),
+            _ if name.starts_with(b"gm:") => {
+                return self.gathered.extend(ask(&["ZRANGE", "0", "-1"]));
+            }
             [b'p' | b'z', _, ..] => {
                 let entries = ask(&["LRANGE", "0", "-1"]);
                 entries.iter().flat_map(|entry| self.standing(entry)).collect()
@@ -90,9 +101,16 @@ impl Audit {
         let leaked: Vec<_> = leaked.map(|id| hex(id)).collect();
         let empty = self.places.keys().filter(|id| !self.records.contains(*id));
         let empty: Vec<_> = empty.map(|id| hex(id)).collect();
-        let all = [twice.len(), leaked.len(), empty.len()];
-        (all != [0; 3])
-            .then(|| format!("in two places: {twice:?}; no task: {leaked:?}; no record: {empty:?}"))
+        let listed = self.places.iter().filter(|(_, places)| places.contains(&"g".to_owned()));
+        let listed: BTreeSet<_> = listed.map(|(id, _)| id.clone()).collect();
+        let astray = listed.symmetric_difference(&self.gathered);
+        let astray: Vec<_> = astray.map(|id| hex(id)).collect();
+        let all = [twice.len(), leaked.len(), empty.len(), astray.len()];
+        (all != [0; 4]).then(|| {
+            format!(
+                "in two places: {twice:?}; no task: {leaked:?}; no record: {empty:?}; half gathered: {astray:?}"
+            )
+        })
     }
 
     /// Fails unless there are exactly these tasks, each in one place.

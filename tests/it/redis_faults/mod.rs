@@ -8,6 +8,7 @@ mod audit;
 mod company;
 mod connections;
 mod failovers;
+mod gathered;
 mod herd;
 mod history;
 mod junk;

@@ -88,6 +88,11 @@ impl Plot<'_> {
         Audit::of(&self.site.server, &self.prefix())
     }
 
+    /// What is stored, but for one key.
+    pub fn audit_but(&self, key: &str) -> Audit {
+        Audit::without(&self.site.server, &self.prefix(), key)
+    }
+
     /// Enqueues as a caller must: the same batch again until there is an answer.
     #[track_caller]
     pub fn enqueue(&self, batch: &Batch) -> Vec<Enqueued> {

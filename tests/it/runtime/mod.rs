@@ -18,10 +18,12 @@ macro_rules! on_both {
 
 mod alone;
 mod asked;
+mod batch;
 mod claims;
 pub mod company;
 mod deaths;
 mod faults;
+mod groups;
 mod handlers;
 mod idle;
 mod lifecycle;

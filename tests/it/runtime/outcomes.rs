@@ -1,10 +1,13 @@
 //! Every way a run can end, and what the broker holds afterwards.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, SystemTime};
 
 use oncue::outcome::Decision;
 use oncue::state::{Reason, State};
-use oncue::{Task, TaskContext, TaskError, TaskResult};
+use oncue::{Client, Data, Task, TaskContext, TaskError, TaskResult};
 
 use super::company::*;
 
@@ -49,6 +52,41 @@ fn failures_are_retried_until_they_succeed() {
     assert_eq!(result(&company, 7).expect("after a panic"), 72);
     assert_eq!(company.end().1.retried, 4);
 }
+
+fn what_does_not_count_is_told_and_tried_until_it_succeeds(client: Client) {
+    async fn taken(
+        _: Number,
+        tries: Data<Arc<AtomicUsize>>,
+        context: TaskContext,
+    ) -> TaskResult<u32> {
+        if tries.fetch_add(1, Ordering::SeqCst) < 3 {
+            let error = TaskError::uncounted("taken by another").class("taken");
+            return Err(error.after(Duration::from_millis(1)));
+        }
+        Ok(context.attempt())
+    }
+    let (tell, told) = channel();
+    let company = Company::start(client, |worker| {
+        let worker = worker.handle(taken).data(Arc::<AtomicUsize>::default());
+        worker
+            .on_error(move |failed| drop(tell.send((failed.class.clone(), failed.message.clone()))))
+    });
+    // One failure that counts would be its end.
+    let task = company.put(Number(0).draft().max_retry(0));
+    let result = task.result::<u32>().timeout(PATIENCE).into_future();
+    assert_eq!(oncue::block_on(result).expect("a result"), 1, "the first attempt still");
+    let (client, report) = company.end();
+    assert_eq!((report.completed, report.retried, report.archived), (1, 0, 0));
+    let said = (Some("taken".to_owned()), "taken by another".to_owned());
+    assert_eq!(told.iter().collect::<Vec<_>>(), vec![said; 3]);
+    let stats = oncue::block_on(client.broker().stats()).expect("stats");
+    assert_eq!((stats[0].completed, stats[0].failed), (1, 0));
+    let view = show(&client, &task).expect("kept");
+    assert_eq!((view.trail.attempts, view.trail.class.as_deref()), (0, Some("taken")));
+    assert_eq!(client.failure(&view).expect("sealed"), "taken by another");
+}
+
+on_both! { what_does_not_count_is_told_and_tried_until_it_succeeds }
 
 #[test]
 fn what_cannot_succeed_is_archived_with_its_reason_and_message() {

@@ -1,13 +1,11 @@
 //! The calls of a history, one by one: the broker answers first, the model must say the same.
 
 use oncue::broker::*;
-use oncue::clock::Timestamp;
 use oncue::queue::KindHash;
-use oncue::state::State;
 use oncue::task::TaskId;
 
 use super::census::claimed;
-use super::run::{KINDS_ASKED, Run, Sent, Verdict, agree, coded, ensure};
+use super::run::{KINDS_ASKED, Run, Sent, Verdict, agree, coded};
 use super::{Deed, End, Plan};
 use crate::fixture::*;
 use crate::model::{Book, Standing};
@@ -135,7 +133,8 @@ impl Run {
     /// Whether the claim was granted.
     pub fn dequeue(&mut self, ask: &Ask) -> Verdict<bool> {
         let theirs = run(self.bench.broker.dequeue(ask.clone()));
-        let choice = theirs.as_ref().map_or(Vec::new(), |claims| ids(claims));
+        let pick = |claim: &Claim| (claim.id(), claim.group);
+        let choice: Vec<_> = theirs.iter().flatten().map(pick).collect();
         let choice = theirs.is_ok().then_some(&choice[..]);
         let ours = self.book(|book| book.dequeue_as(ask, choice));
         self.compare_claims("dequeue", theirs, ours)
@@ -212,8 +211,27 @@ impl Run {
         Ok(())
     }
 
-    /// Of a session that is forgotten or dead the contract says no more than that it is harmless.
+    /// In which order tasks join a group again is open, and says which of them are in it once it is full: so they go
+    /// back one by one.
     pub fn retire(&mut self, session: &Session, known: &[TaskId]) -> Verdict {
+        let gathers =
+            |book: &Book, id: &TaskId| book.tasks.get(id).is_some_and(|row| row.gathers());
+        let mut back = self.book(|book| {
+            let mut held = book.held(session.id);
+            held.retain(|id| !known.contains(id) && gathers(book, id));
+            held
+        });
+        let first = back.pop();
+        loop {
+            self.retire_once(session, &[known, &back].concat())?;
+            if first.is_none() || back.pop().is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Of a session that is forgotten or dead the contract says no more than that it is harmless.
+    fn retire_once(&mut self, session: &Session, known: &[TaskId]) -> Verdict {
         let (standing, forgotten) = self.book(|book| {
             let standing = book.standing(session.id);
             (standing, standing == Standing::Unknown && book.desks.contains_key(&session.id))
@@ -227,30 +245,6 @@ impl Run {
             Err(code) if standing == Standing::Dead => agree("retire", &code, &"fenced".to_owned()),
             theirs => agree("retire", &theirs, &ours),
         }
-    }
-
-    /// `next` may or may not heed the ends of retentions.
-    pub fn advance(&mut self, limit: usize) -> Verdict {
-        let mut sum = (0, 0);
-        let last = loop {
-            let reply = run(self.bench.broker.advance(self.bench.queue.clone(), limit));
-            let step = coded(reply)?;
-            let count = step.moved + step.expired;
-            let right = if step.more { count == limit } else { count <= limit };
-            ensure(right, || format!("advance by {limit} answers {step:?}"))?;
-            sum = (sum.0 + step.moved, sum.1 + step.expired);
-            if !step.more {
-                break step;
-            }
-        };
-        self.ended += sum.1;
-        let ours = self.book(|book| book.advance(usize::MAX));
-        agree("advance", &sum, &(ours.moved, ours.expired))?;
-        let kept =
-            self.book(|book| book.sorted(State::Completed).first().map(|(at, _)| Timestamp(*at)));
-        let heeding = ours.next.into_iter().chain(kept).min();
-        let right = last.next == ours.next || last.next == heeding;
-        ensure(right, || format!("next is {:?}, not {:?} or {heeding:?}", last.next, ours.next))
     }
 
     pub fn reclaim(&mut self, max: usize, known: u8) -> Verdict {

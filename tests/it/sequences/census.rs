@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oncue::broker::{Claim, QueueStats, TaskView};
+use oncue::broker::{Claim, Gathering, QueueStats, TaskView};
 use oncue::clock::Timestamp;
 use oncue::state::{Reason, State};
 use oncue::task::{TaskId, Trail};
@@ -37,17 +37,27 @@ impl From<&TaskView> for Face {
 
 /// What a worker can tell about its claims, in the order of ids.
 pub fn claimed(claims: Vec<Claim>) -> Vec<(TaskId, String, Vec<u8>)> {
-    let face = |claim: &Claim| format!("{:?} {:?} {:?}", claim.ticket, claim.cause, claim.trail);
+    let face = |claim: &Claim| {
+        format!("{:?} {:?} {:?} {:?}", claim.ticket, claim.cause, claim.trail, claim.group)
+    };
     let mut faces: Vec<_> =
         claims.iter().map(|c| (c.id(), face(c), c.stored.header_bytes().to_vec())).collect();
     faces.sort();
     faces
 }
 
-/// All tasks of a queue by state, and its counts.
+/// The groups that hold tasks, in one order for all brokers.
+pub fn gatherings(bench: &Bench) -> Vec<Gathering> {
+    let mut all = bench.groups();
+    all.sort_by_key(|g| (g.since, g.kind, g.name.clone(), g.closes, g.tasks));
+    all
+}
+
+/// All tasks of a queue by state, its groups, and its counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Census {
     pub rows: Vec<(TaskId, Face)>,
+    pub groups: Vec<Gathering>,
     pub stats: QueueStats,
 }
 
@@ -56,7 +66,7 @@ impl Census {
         let list = |state: &State| bench.list(*state);
         let rows =
             State::ALL.iter().flat_map(list).map(|view| (view.stored.id(), Face::from(&view)));
-        Self { rows: rows.collect(), stats: bench.stats() }
+        Self { rows: rows.collect(), groups: gatherings(bench), stats: bench.stats() }
     }
 
     pub fn by_id(&self) -> BTreeMap<TaskId, &Face> {

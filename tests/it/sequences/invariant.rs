@@ -22,6 +22,8 @@ pub enum Invariant {
     I5RefusedChangesNothing,
     /// Every task ever created is there, or its end was told.
     I10NothingLost,
+    /// Every group that is shown holds tasks, and every task that gathers is in one.
+    GroupsHoldAll,
     /// A lock that is held until the end of its task is so, under every name, while that waits or runs: so no other has it.
     LocksHeld,
 }
@@ -40,12 +42,13 @@ pub struct Moment<'a> {
 }
 
 impl Invariant {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::I2OneState,
         Self::I3HeldOnce,
         Self::I4AttemptsAsSettled,
         Self::I5RefusedChangesNothing,
         Self::I10NothingLost,
+        Self::GroupsHoldAll,
         Self::LocksHeld,
     ];
 
@@ -69,6 +72,11 @@ impl Invariant {
                     .all(|(id, face)| face.trail == *moment.trails.get(id).unwrap_or(&none))
             }
             Self::I5RefusedChangesNothing => !moment.refused || moment.before == now,
+            Self::GroupsHoldAll => {
+                let held: u64 = now.groups.iter().map(|group| group.tasks).sum();
+                held == now.stats.count(State::Aggregating)
+                    && now.groups.iter().all(|group| group.tasks > 0)
+            }
             Self::LocksHeld => moment.locked.iter().all(|(id, names)| {
                 names.iter().all(|name| moment.holders.get(name) == Some(&Some(*id)))
             }),

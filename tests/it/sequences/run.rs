@@ -169,9 +169,17 @@ impl Run {
             ensure(invariant.holds(&moment), || format!("{invariant:?} does not hold"))?;
         }
         agree("tasks", &now.by_id(), &ours.by_id())?;
+        agree("groups", &now.groups, &ours.groups)?;
+        let since = |gathering: &Gathering| gathering.since;
+        ensure(self.bench.groups().is_sorted_by_key(since), || {
+            "the oldest group is not first".into()
+        })?;
         let runs = |census: &Census| {
             let stats = &census.stats;
-            (stats.completed, stats.failed, stats.paused, stats.limit)
+            (
+                (stats.completed, stats.failed, stats.trimmed, stats.bytes),
+                (stats.paused, stats.limit, stats.settings.clone()),
+            )
         };
         agree("runs and settings", &runs(&now), &runs(&ours))?;
         let oldest = now.stats.oldest;

@@ -94,7 +94,7 @@ pub(super) const fn duty(role: Role) -> Duty {
             ],
         },
         Role::Viewer => Duty {
-            functions: &["show", "stats", "list", "workers", "holder", "entries"],
+            functions: &["show", "stats", "list", "groups", "workers", "holder", "entries"],
             without: &[],
             native: &[
                 ("FCALL_RO", &["t", "workers", "never"]),
@@ -110,6 +110,7 @@ pub(super) const fn duty(role: Role) -> Duty {
                 "show",
                 "stats",
                 "list",
+                "groups",
                 "workers",
                 "holder",
                 "entries",

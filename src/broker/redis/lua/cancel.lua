@@ -11,7 +11,7 @@ local function cancel(keys, args)
   local b, ticket, at = base(keys), args[1], now()
   local v = call('HGET', b .. 'cfg', 'v')
   if newer(v) then return newer(v) end
-  local wrong = of_other_type(b, TASK_TYPES)
+  local wrong = of_other_type(b, TASK_TYPES) or groups_wrong(b)
   if wrong then return wrong end
   local from = place_of(b, ticket)
   if not from then return '' end

@@ -1,22 +1,57 @@
 -- configure: changes a setting of a queue.
 --
 -- KEYS  1 t
--- ARGV  field of `cfg` (pause or max), value; '' takes it away.
--- Reply 1.
--- Cost  O(1). Allowed when Redis is out of memory.
+-- ARGV  fields of `cfg` (pause, max, bytes, run, completed, archived, age), each with its value, '' takes it away;
+--       or: kind, hash of a kind, most of its tasks that are active, '' takes it away, name of the kind, most kinds.
+-- Reply 1; 0 if so many kinds have a limit already.
+-- Cost  O(1); O(tasks) where records are to be counted. Allowed when Redis is out of memory.
+
+-- The bytes of all records, but for those that must not stay.
+local function all_bytes(b)
+  local orphans = {}
+  for _, id in ipairs(call('SMEMBERS', b .. 'or')) do orphans[id] = true end
+  local ids, counted = call('HKEYS', b .. 't'), {}
+  for i = 1, #ids do
+    if not orphans[ids[i]] then counted[#counted + 1] = ids[i] end
+  end
+  return bytes_of(b, counted)
+end
+
+local function limit_kind(b, kind, limit, name, most)
+  if limit == '' then
+    call('HDEL', b .. 'kc', kind)
+    if call('EXISTS', b .. 'kc') == 0 then call('HDEL', b .. 'cfg', 'kinds') end
+    return 1
+  end
+  if call('HEXISTS', b .. 'kc', kind) == 0 and call('HLEN', b .. 'kc') >= tonumber(most) then return 0 end
+  call('HSET', b .. 'kc', kind, limit .. ' ' .. name)
+  call('HSET', b .. 'cfg', 'kinds', 1)
+  return 1
+end
 
 local function configure(keys, args)
-  local b = base(keys)
+  local b, done = base(keys), 1
   local v = call('HGET', b .. 'cfg', 'v')
   if newer(v) then return newer(v) end
   if not v then call('HSET', b .. 'cfg', 'v', FORMAT) end
-  if args[2] == '' then
-    call('HDEL', b .. 'cfg', args[1])
-    wake_ready(b)
+  if args[1] == 'kind' then
+    done = limit_kind(b, args[2], args[3], args[4], args[5])
   else
-    call('HSET', b .. 'cfg', args[1], args[2])
+    for i = 1, #args, 2 do
+      local field, value = args[i], args[i + 1]
+      if field == 'bytes' and value ~= '' then
+        call('SET', b .. 'by', all_bytes(b))
+      elseif field == 'bytes' then
+        call('DEL', b .. 'by')
+      end
+      if value == '' then call('HDEL', b .. 'cfg', field) else call('HSET', b .. 'cfg', field, value) end
+    end
   end
-  return 1
+  wake_ready(b)
+  -- There may be room for enqueues; something may be too much to be kept.
+  call('PUBLISH', b .. 'settled', '')
+  call('PUBLISH', b .. 'due', '')
+  return done
 end
 
 register('configure', configure, { 'allow-oom' })

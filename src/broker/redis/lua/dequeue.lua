@@ -2,16 +2,21 @@
 --
 -- KEYS  1 t
 -- ARGV  session, lease ms, most tasks, lane (p or z), most records to be answered along, number of the first
---       claim (those that follow are used, too, as many as tasks), then per accepted kind: its hash, most tasks of
+--       claim (those that follow are used, too, up to ANSWER_MAX), then per accepted kind: its hash, most tasks of
 --       it.
--- Reply claims: suffix, ids ...; trails as pairs of position and bytes; the records, if they are few and small.
+-- Reply claims: suffix, ids ...; trails as pairs of position and bytes; the records, if they are few and small; of how many
+--       tasks each gathering is: theirs are the first claims.
 --       FENCED: the session is retired, dead, or its lease ran out.
--- Cost  O(tasks + accepted kinds). Allowed when Redis is out of memory, or it could not be drained.
+-- Cost  O(tasks + accepted kinds), O(active) more where a limit of active tasks is set. Allowed when Redis is out of memory,
+--       or it could not be drained.
 --
--- Every kind first gets its share, so that none waits behind the backlog of another; then what is left.
+-- Every kind first gets its share, so that none waits behind the backlog of another; then what is left. A closed gathering is
+-- claimed whole, and counts as one task of those asked for.
 
 -- How often a line is looked at again because tasks were taken off it that are not to run.
 local ROUNDS_MAX = 100
+-- Most claims of one answer, those of gatherings included.
+local ANSWER_MAX = 1000
 -- Most bytes of records that are answered along.
 local ALONG_BYTES_MAX = 65536
 
@@ -69,10 +74,34 @@ local function records_along(b, told)
   return bytes <= ALONG_BYTES_MAX and records or {}
 end
 
+-- How many more tasks may be active, in all and of each of these kinds; huge where there is no limit.
+local function rooms_of(b, kinds, limit, any_of_kinds)
+  local total, active = active_of(b)
+  local limits = {}
+  if any_of_kinds then
+    local hashes = {}
+    for i = 1, #kinds do hashes[i] = kinds[i].hash end
+    for from = 1, #hashes, STEP do
+      local some = call('HMGET', b .. 'kc', unpack(hashes, from, min(from + STEP - 1, #hashes)))
+      for i = 1, #some do limits[from + i - 1] = some[i] end
+    end
+  end
+  for i = 1, #kinds do
+    local most = limits[i] and tonumber(string.match(limits[i], '^%d+'))
+    if most then kinds[i].room = most - (active[kinds[i].hash] or 0) end
+  end
+  local most = tonumber(limit or 'x')
+  return most and most - total or math.huge
+end
+
 local function dequeue(keys, args)
   local b, session, most = base(keys), args[1], min(tonumber(args[3]), STEP)
-  local cfg = call('HMGET', b .. 'cfg', 'v', 'pause')
+  local cfg = call('HMGET', b .. 'cfg', 'v', 'pause', 'run', 'kinds')
   if newer(cfg[1]) then return newer(cfg[1]) end
+  local lane, marks = args[4], marks_of(b)
+  local any_closed = marks.closed and lane == 'p'
+  local wrong = any_closed and of_other_type(b, GROUP_TYPES)
+  if wrong then return wrong end
   local at = now()
   local lease = call('ZSCORE', b .. 'l', session)
   if lease then
@@ -84,7 +113,7 @@ local function dequeue(keys, args)
     call('ZADD', b .. 'l', at + args[2], session)
   end
 
-  local lane, kinds = args[4], {}
+  local kinds = {}
   if #args > 6 and not cfg[2] then
     local hashes = {}
     for i = 7, #args, 2 do hashes[#hashes + 1] = args[i] end
@@ -92,15 +121,43 @@ local function dequeue(keys, args)
     for i = 1, #hashes do
       local mask, limit = masks[i], tonumber(args[6 + 2 * i])
       local mine = lane == 'z' and floor(mask / 1024) or band(mask, 1023)
-      if mine > 0 and limit > 0 then
-        kinds[#kinds + 1] = { hash = hashes[i], mask = mask, mine = mine, limit = limit }
+      local gathers = any_closed and #closed_of(b, hashes[i], 0, 1) > 0
+      if (mine > 0 or gathers) and limit > 0 then
+        kinds[#kinds + 1] = {
+          hash = hashes[i], mask = mask, mine = mine, limit = limit, room = math.huge, gathers = gathers, passed = 0,
+        }
       end
     end
   end
-  local taken, lines, line_of, marks, places = 0, {}, {}, marks_of(b), {}
+  local room = math.huge
+  if (cfg[3] or cfg[4]) and #kinds > 0 then room = rooms_of(b, kinds, cfg[3], cfg[4]) end
+  -- `taken` counts a gathering as one, `claimed` each of its tasks.
+  local taken, claimed, lines, line_of, places, gatherings = 0, 0, {}, {}, {}, {}
+  local function count(kind, units, tasks)
+    taken, claimed, kind.limit = taken + units, claimed + tasks, kind.limit - units
+    room, kind.room = room - tasks, kind.room - tasks
+  end
+  -- Takes up to so many closed gatherings of a kind. Answers how many more are wanted then.
+  local function take_gatherings(kind, want)
+    for _, member in ipairs(closed_of(b, kind.hash, kind.passed, math.max(want, 0))) do
+      if room <= 0 or kind.room <= 0 then break end
+      local number, _, ids = gathered(b, member, ANSWER_MAX)
+      -- One for which there is no room in this answer waits for the next.
+      if claimed > 0 and claimed + #ids > ANSWER_MAX then break end
+      kind.passed = kind.passed + 1
+      gatherings[#gatherings + 1] = { member = member, number = number, kind = kind.hash, ids = ids }
+      if #ids > 0 then
+        count(kind, 1, #ids)
+        want = want - 1
+      end
+    end
+    return want
+  end
   local function take(kind, want)
+    if kind.gathers then want = take_gatherings(kind, want) end
     for priority = 9, 0, -1 do
-      if want == 0 then break end
+      want = min(want, room, kind.room, ANSWER_MAX - claimed)
+      if want <= 0 then break end
       if band(kind.mine, lshift(1, priority)) ~= 0 then
         local suffix = char(priority, 1, 0) .. kind.hash
         local line = line_of[suffix]
@@ -115,7 +172,8 @@ local function dequeue(keys, args)
           got, drained = pop(b, b .. lane .. suffix, want, line)
           local dropped = drop_void(b, marks, line, from, places)
           got = got - dropped
-          taken, want, kind.limit = taken + got, want - got, kind.limit - got
+          want = want - got
+          count(kind, got, got)
           if drained or dropped == 0 then break end
         end
         if drained then
@@ -129,7 +187,25 @@ local function dequeue(keys, args)
   for _, kind in ipairs(kinds) do take(kind, min(share, kind.limit, most - taken)) end
   for _, kind in ipairs(kinds) do take(kind, min(kind.limit, most - taken)) end
   -- Before anything else: what was popped is nowhere until it is held.
-  local told = hold(b, session, lines, tonumber(args[6]))
+  local told, sizes, number = {}, {}, tonumber(args[6])
+  for _, gathering in ipairs(gatherings) do
+    if #gathering.ids > 0 then
+      local some = hold(b, session, { { PLAIN .. gathering.kind, packed('', gathering.ids) } }, number + #told / 2)
+      for i = 1, #some do told[#told + 1] = some[i] end
+      sizes[#sizes + 1] = #gathering.ids
+    end
+  end
+  local singly = hold(b, session, lines, number + #told / 2)
+  if #told == 0 then
+    told = singly
+  else
+    for i = 1, #singly do told[#told + 1] = singly[i] end
+  end
+  for _, gathering in ipairs(gatherings) do
+    take_from(b, gathering.number, gathering.kind, gathering.ids)
+    -- What names no gathering would be found again and again.
+    if #gathering.ids == 0 then call('ZREM', b .. 'gr', gathering.member) end
+  end
   write_places(b, places)
   if marks.locked then start_locks(b, told, true) end
   for _, kind in ipairs(kinds) do
@@ -141,8 +217,8 @@ local function dequeue(keys, args)
   end
 
   if taken < most then call('SET', b .. 'i', 1) end
-  local along = taken > 0 and taken <= min(tonumber(args[5]), STEP)
-  return { told, trails_of(b, told), along and records_along(b, told) or {} }
+  local along = claimed > 0 and claimed <= min(tonumber(args[5]), STEP)
+  return { told, trails_of(b, told), along and records_along(b, told) or {}, sizes }
 end
 
 register('dequeue', dequeue, { 'allow-oom' })

@@ -1,16 +1,19 @@
 -- enqueue: stores batches for one queue, all of them or nothing.
 --
 -- KEYS  1 t
--- ARGV  number of batches, the tick of a batch that is alone ('' none), then per batch: its id, its number of tasks;
+-- ARGV  number of batches, the tick of a batch that is alone ('' none), then per batch: its id, its number of tasks, the bytes
+--       of its records of mode n;
 --       then, in the order of the batches, runs of tasks: suffix of their tickets, mode, number of arguments, and those:
 --         mode n: due at once, id new. Ids, ENTRY_IDS an argument, fewer in the last one. The records are written
 --                 by an HSET that follows in the same MULTI, so that they need not pass through here.
---         mode x: anything. A task is `id 16 | flags 1 | due ms 8 | lock | record`; flags 1: remember its id,
---                 2: due is a time, 4: due is a delay, 8: before all that waits, 16: it wants a lock.
+--         mode x: anything. A task is `id 16 | flags 1 | due ms 8 | lock | group | record`; flags 1: remember its id,
+--                 2: due is a time, 4: due is a delay, 8: before all that waits, 16: it wants a lock, 32: it is of a
+--                 group: `bytes of its name 1 | grace 6 | within 6 | most 2 | name`.
 -- Reply '' if all were created, else a letter per task, then an id for each h, r and m among them:
 --         1 created | 0 exists or remembered | h its lock is held by that task | r created in place of that one
 --         m that one is due when it would have been | l the tick is somebody else's
---       QFULL: over the limit of the queue, nothing stored.
+--       A '!' before all that: a gathering closes before all did until now.
+--       QFULL: over a limit of the queue, nothing stored.
 -- Cost  O(tasks), of mode n mostly O(arguments), plus O(log n) per scheduled one and per holder that is moved or gone.
 --       Not allowed when Redis is out of memory.
 --
@@ -54,10 +57,30 @@ local function enqueue_plain(b, args, first, suffix, at, sizes)
   return true
 end
 
--- The record of an item of mode x.
-local function record_in(item, flags)
-  if band(flags, 16) == 0 then return sub(item, 26) end
-  return sub(item, 46 + 16 * byte(item, 26))
+-- Where what follows the lock begins in an item of mode x, and where its record does.
+local function parts_of(item, flags)
+  local group = band(flags, 16) == 0 and 26 or 46 + 16 * byte(item, 26)
+  return group, band(flags, 32) == 0 and group or group + 15 + byte(item, group)
+end
+
+-- How many bytes of records come, for a batch that is new by the sum of its mode n, and how many go.
+local function bytes_planned(b, batches, seen, sums, owners, ids, items, flags, stored, creates, drops)
+  local bytes = 0
+  for batch = 1, #batches do
+    if not seen[batch] then bytes = bytes + sums[batch] end
+  end
+  for i = 1, #ids do
+    if items[i] and creates[i] then
+      local _, record = parts_of(items[i], flags[i])
+      bytes = bytes + #items[i] - record + 1
+    elseif not items[i] and not creates[i] and not seen[owners[i]] then
+      -- It is there already, and its id is of this very record.
+      bytes = bytes - #(stored[i] or '')
+    end
+  end
+  local gone = {}
+  for i, drop in ipairs(drops) do gone[i] = id_of(drop.ticket) end
+  return bytes, bytes_of(b, gone)
 end
 
 local function receive(b, hour, batches, seen, stamp)
@@ -84,16 +107,16 @@ end
 
 local function enqueue(keys, args)
   local b = base(keys)
-  local cfg = call('HMGET', b .. 'cfg', 'v', 'max')
+  local cfg = call('HMGET', b .. 'cfg', 'v', 'max', 'bytes')
   if newer(cfg[1]) then return newer(cfg[1]) end
   local at = now()
   drop_orphans(b)
 
   local count, tick, next_arg = tonumber(args[1]), args[2], 3
-  local batches, sizes = {}, {}
+  local batches, sizes, sums = {}, {}, {}
   for i = 1, count do
-    batches[i], sizes[i] = args[next_arg], tonumber(args[next_arg + 1])
-    next_arg = next_arg + 2
+    batches[i], sizes[i], sums[i] = args[next_arg], tonumber(args[next_arg + 1]), tonumber(args[next_arg + 2])
+    next_arg = next_arg + 3
   end
   local hour = floor(at / HOUR)
   local seen, any_seen = {}, false
@@ -108,7 +131,8 @@ local function enqueue(keys, args)
   end
 
   local stamp = struct.pack('>I6', at)
-  if tick == '' and not any_seen and not cfg[2] and args[next_arg + 1] == 'n' and next_arg + 2 + args[next_arg + 2] == #args
+  local is_limited = cfg[2] or cfg[3]
+  if tick == '' and not any_seen and not is_limited and args[next_arg + 1] == 'n' and next_arg + 2 + args[next_arg + 2] == #args
     and enqueue_plain(b, args, next_arg + 3, args[next_arg], at, sizes) then
     if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
     receive(b, hour, batches, seen, stamp)
@@ -182,21 +206,38 @@ local function enqueue(keys, args)
     end
   end
 
-  local full, net = false, created - #plan.drops
+  local full, full_bytes, net = false, false, created - #plan.drops
   local limit = tonumber(cfg[2] or 'x')
   if limit and net > 0 then
     local live = call('HLEN', b .. 't') - call('ZCARD', b .. 'c') - call('ZCARD', b .. 'x')
     full = live + net > limit
   end
-  local wrong = next(plan.locks) and of_other_type(b, TASK_TYPES)
+  local limit_bytes, bytes, freed = tonumber(cfg[3] or 'x'), 0, 0
+  if limit_bytes then
+    bytes, freed = bytes_planned(b, batches, seen, sums, owners, ids, items, flags, stored, creates, plan.drops)
+    local there = tonumber(call('GET', b .. 'by') or 0) or 0
+    full_bytes = bytes > freed and there + bytes - freed > limit_bytes
+  end
+  local groups, any_group = {}, false
+  for i = 1, n do
+    if creates[i] and items[i] and band(flags[i], 32) == 32 then
+      local from, record = parts_of(items[i], flags[i])
+      groups[i], any_group = NO_GATHERING .. sub(items[i], from + 1, record - 1), true
+    end
+  end
+  local wrong = next(plan.locks) and (of_other_type(b, TASK_TYPES) or groups_wrong(b))
+    or any_group and of_other_type(b, GROUP_TYPES)
   if wrong then return wrong end
   local orphans = {}
   for i = 1, n do
-    if not items[i] and not stored[i] and (full or not creates[i]) then orphans[#orphans + 1] = ids[i] end
+    if not items[i] and not stored[i] and (full or full_bytes or not creates[i]) then orphans[#orphans + 1] = ids[i] end
   end
   each('SADD', b .. 'or', orphans)
   if full then
     return redis.error_reply('QFULL the queue is at its limit of ' .. limit .. ' tasks')
+  end
+  if full_bytes then
+    return redis.error_reply('QFULL the queue is at its limit of ' .. cfg[3] .. ' bytes')
   end
   if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
 
@@ -213,6 +254,7 @@ local function enqueue(keys, args)
     if creates[i] then
       local ticket, due = ids[i] .. suffixes[i], plan.dues[i]
       if items[i] and band(flags[i], 1) == 1 then call('HSET', b .. 'ref', ids[i], 'd') end
+      if groups[i] then call('HSET', b .. 'gt', ids[i], groups[i]) end
       if due > at then
         is_next = schedule(b, ticket, due) or is_next
       elseif items[i] and band(flags[i], 8) == 8 and not plan.behind[i] then
@@ -232,14 +274,15 @@ local function enqueue(keys, args)
       if move.from ~= 's' then left[#left + 1] = move end
     elseif move.left then
       waiting[#waiting + 1] = move
-      if move.from == 'p' then leave(b, move.ticket, 'p') else left[#left + 1] = move end
+      if move.from == 'p' or move.from == 'g' then leave(b, move.ticket, move.from) else left[#left + 1] = move end
     end
   end
-  if next(items) and (next(plan.moves) or next(plan.behind) or call('EXISTS', b .. 'vp') == 1) then
+  local closes_first = false
+  if next(items) and (any_group or next(plan.moves) or next(plan.behind) or call('EXISTS', b .. 'vp') == 1) then
     table.sort(waiting, function(x, y) return x.turn < y.turn end)
     local tickets = {}
     for i = 1, #waiting do tickets[i] = waiting[i].ticket end
-    line_up(b, 'LPUSH', tickets, at)
+    is_ready, closes_first = line_up(b, 'LPUSH', tickets, at)
   else
     local lines = {}
     for i = 1, #waiting do
@@ -249,8 +292,8 @@ local function enqueue(keys, args)
       line[#line + 1] = id_of(waiting[i].ticket)
     end
     for suffix, line in pairs(lines) do join(b, 'LPUSH', 'p', suffix, line, stamp) end
+    is_ready = #waiting > 0
   end
-  is_ready = #waiting > 0
   for of = 1, count do
     if fronts[of] then
       line_up(b, 'RPUSH', fronts[of], at)
@@ -261,18 +304,23 @@ local function enqueue(keys, args)
   -- After all that may find a key of another type: a record without a state would be a task that exists, for
   -- whoever enqueues it again, and never runs.
   for i = 1, n do
-    if creates[i] and items[i] then call('HSET', b .. 't', ids[i], record_in(items[i], flags[i])) end
+    if creates[i] and items[i] then
+      local _, record = parts_of(items[i], flags[i])
+      call('HSET', b .. 't', ids[i], sub(items[i], record))
+    end
   end
   write_locks(b, plan, at)
   if ticks then strike(b, tick, ticks, first) end
   receive(b, hour, batches, seen, stamp)
+  if limit_bytes then count_bytes(b, bytes) end
   drop_all(b, replaced[2])
   for _, id in ipairs(plan.remember) do call('ZADD', b .. 'd', at + DAY, id) end
   if is_ready then wake_ready(b) end
   if is_next then call('PUBLISH', b .. 'due', '') end
   if #plan.drops > 0 then call('PUBLISH', b .. 'settled', '') end
-  if created == n and #holders == 0 then return '' end
-  return concat(answers) .. concat(holders)
+  local mark = closes_first and '!' or ''
+  if created == n and #holders == 0 then return mark end
+  return mark .. concat(answers) .. concat(holders)
 end
 
 register('enqueue', enqueue, {})

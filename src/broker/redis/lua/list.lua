@@ -1,9 +1,9 @@
 -- list: one page of tickets in a state, oldest first.
 --
 -- KEYS  1 t
--- ARGV  state (s r c x: by time; p: by line; a: by ticket), rows, then where the page before ended, if it did:
---         s r c x: time, ticket | p: line (lane and suffix), place | a: ticket
--- Reply the rows: s r c x: ticket, time ... | p: line, entry, marks ... | a: ticket ...; one row more than asked for
+-- ARGV  state (s r c x g: by time; p: by line; a: by ticket), rows, then where the page before ended, if it did:
+--         s r c x g: time, ticket | p: line (lane and suffix), place | a: ticket
+-- Reply the rows: s r c x g: ticket, time ... | p: line, entry, marks ... | a: ticket ...; one row more than asked for
 --       tells that there is another page. An entry is `since 6 | turn 4 | ids`: what is left of it behind the page
 --       before, and has as many rows as ids. A '1' of the marks tells that a place is void, and no task of the page.
 -- Cost  O(rows + log n) by time; p: O(rows + offset in the line + kinds); a: O(active). Reads only.

@@ -95,14 +95,14 @@ local function other_of(b, plan, id, names, at)
   return first, are_several
 end
 
--- Where a holder waits: n, it is new in this call; s, r, p. Nothing if it does not wait.
+-- Where a holder waits: n, it is new in this call; s, r, g, p. Nothing if it does not wait.
 local function waits(b, plan, owner)
   local id = id_of(owner)
   if plan.new[id] then return 'n' end
   if plan.moves[id] then return plan.moves[id].from end
   if call('HEXISTS', b .. 't', id) == 0 or call('SISMEMBER', b .. 'lr', id) == 1 then return end
-  for _, key in ipairs({ 's', 'r', 'c', 'x' }) do
-    if call('ZSCORE', b .. key, owner) then return (key == 's' or key == 'r') and key or nil end
+  for _, key in ipairs({ 's', 'r', 'c', 'x', 'g' }) do
+    if call('ZSCORE', b .. key, owner) then return find('srg', key, 1, true) and key or nil end
   end
   return 'p'
 end
@@ -132,7 +132,7 @@ local function plan_move(plan, owner, from, due, at)
     stays = stays and plan.dues[i] <= at
     plan.dues[i] = due
   else
-    stays = stays and from == 'p' and not (move and move.left)
+    stays = stays and (from == 'p' or from == 'g') and not (move and move.left)
     plan.moves[id] = { ticket = owner, from = from, due = due, left = not stays, turn = move and move.turn }
     move = plan.moves[id]
   end

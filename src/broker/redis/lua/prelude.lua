@@ -207,40 +207,24 @@ local function leave_line(b, id)
   write_places(b, { [id] = place })
 end
 
--- Tickets join their lines, in their order.
-local function line_up(b, push, tickets, at)
-  if #tickets == 0 then return end
-  local since = struct.pack('>I6', at)
-  local ids, alone, places = ids_of(tickets), nil, {}
-  if call('EXISTS', b .. 'z', b .. 'vp') > 0 then
-    alone = call('SMISMEMBER', b .. 'z', unpack(ids))
-    places_of(b, ids, places)
+-- The earliest time among these sets; -1 if they are empty. What is not a time of ours is never due.
+local function first_time(b, sets)
+  local first = -1
+  for _, key in ipairs(sets) do
+    local head = tonumber(call('ZRANGE', b .. key, 0, 0, 'WITHSCORES')[2])
+    if head and head <= TIME_MAX and (first < 0 or head < first) then first = math.max(head, 0) end
   end
-  local lines = {}
-  for i = 1, #tickets do
-    local place = places[ids[i]]
-    if place and place.void >= VOIDS_MAX then
-      place.turn, place.void = place.turn - 1, place.void - 1
-    else
-      local lane = (alone and alone[i] == 1) and 'z' or 'p'
-      local name = lane .. sub(tickets[i], 17)
-      local line = lines[name]
-      if not line then
-        line = { ids = {} }
-        lines[name] = line
-      end
-      line.ids[#line.ids + 1] = ids[i]
-      if place then
-        line.turns = line.turns or {}
-        line.turns[#line.ids] = place.turn
-      end
+  return first
+end
+
+-- Which of these keys, names with types, is of another type: a call refuses it before it changes anything.
+local function of_other_type(b, types)
+  for key, kind in pairs(types) do
+    local found = call('TYPE', b .. key).ok
+    if found ~= kind and found ~= 'none' then
+      return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ' and should be a ' .. kind)
     end
-    if place then place.stands = true end
   end
-  for name, line in pairs(lines) do
-    join(b, push, sub(name, 1, 1), sub(name, 2), line.ids, since, line.turns)
-  end
-  write_places(b, places)
 end
 
 -- Where an id stands among others, from a place on.

@@ -146,9 +146,43 @@ local function untaken(b, known, cutoff, most, session, number, told)
   end
 end
 
+-- Has a session hold up to `most` tasks of gatherings of unknown kinds that have been closed since `cutoff` or longer, each in
+-- claims numbered from `number`; appends those to what is told.
+--
+-- Kinds are looked at from another one on at each tick: there may be more of them than KINDS_MAX.
+local function untaken_groups(b, known, at, cutoff, most, session, number, told)
+  if call('ZCARD', b .. 'gr') == 0 then return end
+  local locked, looks, start = marks_of(b).locked, KINDS_MAX, char(floor(at / 1000) % 256)
+  for _, range in ipairs({ { '[' .. start, '+' }, { '-', '(' .. start } }) do
+    local from = range[1]
+    while most > 0 and looks > 0 do
+      local member = call('ZRANGE', b .. 'gr', from, range[2], 'BYLEX', 'LIMIT', 0, 1)[1]
+      if not member then break end
+      looks = looks - 1
+      local kind = sub(member, 1, 5)
+      if #member ~= 19 then
+        call('ZREM', b .. 'gr', member)
+        junk(b)
+      elseif known[kind] or struct.unpack('>I6', member, 6) > cutoff then
+        from = '(' .. kind .. string.rep('\255', 15)
+      else
+        local gathering, _, ids = gathered(b, member, most)
+        local some = hold(b, session, { { PLAIN .. kind, packed('', ids) } }, number + #told / 2)
+        take_from(b, gathering, kind, ids)
+        -- What names no gathering would be found again and again.
+        if #ids == 0 then call('ZREM', b .. 'gr', member) end
+        if locked then start_locks(b, some, false) end
+        for i = 1, #some do told[#told + 1] = some[i] end
+        most = most - #ids
+      end
+    end
+  end
+end
+
 local function any_pending(b, kinds)
-  local masks = masks_of(b, kinds)
+  local masks, any_closed = masks_of(b, kinds), call('ZCARD', b .. 'gr') > 0
   for i = 1, #kinds do
+    if any_closed and #closed_of(b, kinds[i], 0, 1) > 0 then return 1 end
     local mask = masks[i]
     for line = 0, 19 do
       if band(mask, lshift(1, line)) ~= 0 then
@@ -178,7 +212,7 @@ local function relearn(b, kinds, at)
   if with ~= mask then call('HSET', b .. 'ln', kind, with) end
 end
 
-local function trim(b, key, at)
+local function forget_old(b, key, at)
   for _ = 1, TRIMS_MAX do
     local old = call('ZRANGE', b .. key, '-inf', at, 'BYSCORE', 'LIMIT', 0, KILL_MAX)
     each('ZREM', b .. key, old)
@@ -190,6 +224,8 @@ local function reclaim(keys, args)
   local b, session, most, at = base(keys), args[1], min(tonumber(args[3]), STEP), now()
   local v = call('HGET', b .. 'cfg', 'v')
   if newer(v) then return newer(v) end
+  local wrong = groups_wrong(b)
+  if wrong then return wrong end
   local lease = call('ZSCORE', b .. 'l', session)
   if lease and tonumber(lease) <= at then return fenced('let its lease run out; sweep under a new one') end
   if not lease and (call('ZSCORE', b .. 'e', session) or call('ZSCORE', b .. 'q', session)) then
@@ -212,7 +248,12 @@ local function reclaim(keys, args)
     known[args[i]] = true
   end
   local claims_lost = #told
-  if lost < most then untaken(b, known, at - args[5], most - lost, session, number, told) end
+  if lost < most then
+    untaken(b, known, at - args[5], most - lost, session, number, told)
+    local tasks = 0
+    for i = 2, #told, 2 do tasks = tasks + #told[i] / 16 end
+    if tasks < most then untaken_groups(b, known, at, at - args[5], most - tasks, session, number, told) end
+  end
   if #told > claims_lost then open() end
   -- Leases of a clock that was set back would last as long as that: whoever lives beats again.
   for _, ahead in ipairs(call('ZRANGE', b .. 'l', at + DAY, '+inf', 'BYSCORE', 'LIMIT', 0, KILL_MAX)) do
@@ -220,10 +261,10 @@ local function reclaim(keys, args)
   end
   drop_orphans(b)
   relearn(b, kinds, at)
-  trim(b, 'e', at)
-  trim(b, 'd', at)
+  forget_old(b, 'e', at)
+  forget_old(b, 'd', at)
   local marks = any_pending(b, kinds) + (is_first and 2 or 0)
-  return { told, trails_of(b, told), lost, marks, first_time(b, { 's', 'r', 'c' }), at }
+  return { told, trails_of(b, told), lost, marks, first_time(b, { 's', 'r', 'c', 'gc' }), at }
 end
 
 register('reclaim', reclaim, { 'allow-oom' })

@@ -12,6 +12,7 @@ local function replace(keys, args)
   local from = place_of(b, ticket)
   if not from or find('acx', from, 1, true) then return from or '' end
   if call('HGET', b .. 't', id_of(ticket)) ~= args[2] then return '!' end
+  if call('EXISTS', b .. 'by') == 1 then count_bytes(b, #args[3] - #args[2]) end
   call('HSET', b .. 't', id_of(ticket), args[3])
   return 'ok'
 end

@@ -21,6 +21,8 @@ local function retire(keys, args)
   local b, session, at = base(keys), args[1], now()
   local v = call('HGET', b .. 'cfg', 'v')
   if newer(v) then return newer(v) end
+  local wrong = groups_wrong(b)
+  if wrong then return wrong end
   local lease = call('ZSCORE', b .. 'l', session)
   if lease then
     call('ZREM', b .. 'l', session)

@@ -16,7 +16,7 @@
 local SETTLE_TYPES = {
   tr = 'hash', k = 'hash', ln = 'hash', z = 'set', cn = 'set', r = 'zset', s = 'zset', c = 'zset', x = 'zset',
 }
-local RARE_TYPES = { lk = 'hash', lr = 'set', vp = 'hash', rf = 'set' }
+local RARE_TYPES = { lk = 'hash', lr = 'set', vp = 'hash', rf = 'set', gt = 'hash' }
 
 -- The claims of these fields as they are held, by field. Nothing is held by what is no claim of ours.
 --
@@ -74,14 +74,14 @@ end
 
 local function settle(keys, args)
   local b, session, groups = base(keys), args[1], tonumber(args[2])
-  local v = call('HGET', b .. 'cfg', 'v')
-  if newer(v) then return newer(v) end
+  local cfg = call('HMGET', b .. 'cfg', 'v', 'run', 'kinds')
+  if newer(cfg[1]) then return newer(cfg[1]) end
   if not may_settle(b, session) then
     return fenced('is dead or unknown; its claims belong to others')
   end
   local held_key, others = b .. 'a:' .. session, 3 + 2 * groups
-  local rare = others < #args and call('EXISTS', b .. 'lk', b .. 'lr', b .. 'vp', b .. 'rf') > 0
-  local wrong = others < #args and of_other_type(b, SETTLE_TYPES) or rare and of_other_type(b, RARE_TYPES)
+  local rare = others < #args and call('EXISTS', b .. 'lk', b .. 'lr', b .. 'vp', b .. 'rf', b .. 'gt') > 0
+  local wrong = others < #args and of_other_type(b, SETTLE_TYPES) or rare and (of_other_type(b, RARE_TYPES) or groups_wrong(b))
   if wrong then return wrong end
   local fields = {}
   for i = 3, others - 1, 2 do fields[#fields + 1] = args[i] end
@@ -179,12 +179,13 @@ local function settle(keys, args)
     ended = true
   end
   if marks then each('SREM', b .. 'cn', stay) end
-  line_up(b, 'RPUSH', released, at)
+  local is_ready = line_up(b, 'RPUSH', released, at)
   -- Last: if a key of another type stopped this half way, the claims are still held, and found.
   let_go(held_key, claims)
   if completed > 0 then tally(b, 'completed', completed) end
   if failed > 0 then tally(b, 'failed', failed) end
-  if #released > 0 then wake_ready(b) end
+  -- Whoever found too little because so many were active finds more.
+  if is_ready or (cfg[2] or cfg[3]) and #gone + #stay > 0 then wake_ready(b) end
   if first_due then call('PUBLISH', b .. 'due', '') end
   if ended then call('PUBLISH', b .. 'settled', '') end
   return missing and concat(answers) or ''

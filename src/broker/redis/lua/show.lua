@@ -2,7 +2,7 @@
 --
 -- KEYS  1 t
 -- ARGV  ticket, 1 to look for it in what is held.
--- Reply state (s scheduled, p pending, a active, r retry, c completed, x archived), time or -1, trail or '',
+-- Reply state (s scheduled, p pending, a active, r retry, c completed, x archived, g aggregating), time or -1, trail or '',
 --       result or reason or ''. Nothing: there is no such task.
 -- Cost  O(1); O(active) if it is looked for in what is held, and neither waits for its time nor ended. Reads only.
 --
@@ -13,7 +13,7 @@ local function show(keys, args)
   local id = id_of(ticket)
   if call('HEXISTS', b .. 't', id) == 0 or call('SISMEMBER', b .. 'or', id) == 1 then return {} end
   local state, time = 'p', -1
-  for _, key in ipairs({ 's', 'r', 'c', 'x' }) do
+  for _, key in ipairs({ 's', 'r', 'c', 'x', 'g' }) do
     local score = call('ZSCORE', b .. key, ticket)
     if score then state, time = key, tonumber(score) end
   end

@@ -2,7 +2,9 @@
 --
 -- KEYS  1 t
 -- Reply scheduled, pending, active, retry, completed, archived; runs completed, runs failed, ever; since when
---       the longest waiting pending task is pending, ms, or -1; 1 if it is paused; its limit, or -1.
+--       the longest waiting pending task is pending, ms, or -1; 1 if it is paused; its limit, or -1; aggregating; gone
+--       because too many were kept, ever; bytes of records, or ''; settings of `cfg`, '' where there is none: bytes, run,
+--       completed, archived, age; limits of kinds, each `number, space, kind`.
 -- Cost  O(kinds pending + active). Reads only.
 --
 -- A task has a record, and then is in one state: pending is what is in no other. Lines are not counted, for
@@ -32,18 +34,22 @@ local function stats(keys)
   end
   local active, all = 0, all_held(b)
   for i = 2, #all, 2 do active = active + #all[i] / 16 end
-  local waiting = { s = 0, r = 0, c = 0, x = 0 }
+  local waiting = { s = 0, r = 0, c = 0, x = 0, g = 0 }
   local pending = call('HLEN', b .. 't') - active - call('SCARD', b .. 'or')
   for key in pairs(waiting) do
     waiting[key] = call('ZCARD', b .. key)
     pending = pending - waiting[key]
   end
-  local cfg = call('HMGET', b .. 'cfg', 'pause', 'max')
-  local ended = call('HMGET', b .. 'st', 'completed', 'failed')
+  local cfg = call('HMGET', b .. 'cfg', 'pause', 'max', 'bytes', 'run', 'completed', 'archived', 'age')
+  local ended = call('HMGET', b .. 'st', 'completed', 'failed', 'trimmed')
+  local bytes, settings = '', {}
+  if cfg[3] then bytes = call('GET', b .. 'by') or '0' end
+  for i = 3, 7 do settings[i - 2] = cfg[i] or '' end
   return {
     waiting.s, math.max(pending, 0), active, waiting.r, waiting.c, waiting.x,
     tonumber(ended[1] or 0) or 0, tonumber(ended[2] or 0) or 0, oldest,
     cfg[1] and 1 or 0, tonumber(cfg[2] or -1) or -1,
+    waiting.g, tonumber(ended[3] or 0) or 0, bytes, settings, call('HVALS', b .. 'kc'),
   }
 end
 

@@ -4,19 +4,10 @@
 -- a call half way.
 local TASK_TYPES = {
   tr = 'hash', k = 'hash', ref = 'hash', nt = 'hash', lk = 'hash', vp = 'hash', ln = 'hash', z = 'set', cn = 'set',
-  lr = 'set', rf = 'set', d = 'zset',
+  lr = 'set', rf = 'set', d = 'zset', gt = 'hash',
 }
 -- How many slots of notes a task has.
 local SLOTS = 3
-
-local function of_other_type(b, types)
-  for key, kind in pairs(types) do
-    local found = call('TYPE', b .. key).ok
-    if found ~= kind and found ~= 'none' then
-      return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ' and should be a ' .. kind)
-    end
-  end
-end
 
 -- The code of the reason of an archive: cancelled.
 local CANCELLED = 2
@@ -46,13 +37,14 @@ local function any_cancelled(b)
 end
 
 -- What must be looked at when tasks are taken off lines: whether any is cancelled, any place void, any lock held. Asked
--- before they are: a right that is missing, or a key of another type, must not strand them.
+-- before they are: a right that is missing, or a key of another type, must not strand them. And whether closed gatherings
+-- wait.
 local function marks_of(b)
-  if call('EXISTS', b .. 'cn', b .. 'vp', b .. 'lk') == 0 then return {} end
+  if call('EXISTS', b .. 'cn', b .. 'vp', b .. 'lk', b .. 'gr') == 0 then return {} end
   local running = call('SCARD', b .. 'lr')
   return {
     cancelled = call('SCARD', b .. 'cn') > 0, void = call('HLEN', b .. 'vp') > 0,
-    locked = call('HLEN', b .. 'lk') + running > 0,
+    locked = call('HLEN', b .. 'lk') + running > 0, closed = call('ZCARD', b .. 'gr') > 0,
   }
 end
 
@@ -100,21 +92,38 @@ local function forget_notes(b, ids)
   each('HDEL', b .. 'nt', fields)
 end
 
+-- How many bytes these tasks' records have.
+local function bytes_of(b, ids)
+  local bytes = 0
+  for i = 1, #ids do bytes = bytes + call('HSTRLEN', b .. 't', ids[i]) end
+  return bytes
+end
+
+-- So many bytes of records come or go; `by` is there only while there is a limit for them.
+local function count_bytes(b, more)
+  local told = try('INCRBY', b .. 'by', more)
+  local is_odd = type(told) == 'table' and find(told.err, 'not an integer', 1, true)
+  if is_odd or is_foreign(told) then junk(b) end
+end
+
 -- Tasks are gone: all that hangs on them goes too. An id with a key of its own is remembered for a day.
 -- The clock is asked only if it matters: it costs as much as many a command.
 local function forget(b, ids, clock)
+  local hangs = call('EXISTS', b .. 'tr', b .. 'k', b .. 'z', b .. 'ref', b .. 'cn', b .. 'nt', b .. 'lk', b .. 'lr',
+    b .. 'gt', b .. 'by') > 0
+  if hangs and call('EXISTS', b .. 'by') == 1 then count_bytes(b, -bytes_of(b, ids)) end
   each('HDEL', b .. 't', ids)
-  if call('EXISTS', b .. 'tr', b .. 'k', b .. 'z', b .. 'ref', b .. 'cn', b .. 'nt', b .. 'lk', b .. 'lr') == 0 then
-    return
-  end
+  if not hangs then return end
   each('HDEL', b .. 'tr', ids)
   each('HDEL', b .. 'k', ids)
   each('SREM', b .. 'z', ids)
   each('SREM', b .. 'cn', ids)
-  if call('EXISTS', b .. 'ref', b .. 'nt', b .. 'lk', b .. 'lr') == 0 then return end
+  if call('EXISTS', b .. 'ref', b .. 'nt', b .. 'lk', b .. 'lr', b .. 'gt') == 0 then return end
   unlock(b, ids, UNTIL_END)
   each('HDEL', b .. 'lk', ids)
   each('SREM', b .. 'lr', ids)
+  leave_groups(b, ids)
+  each('HDEL', b .. 'gt', ids)
   forget_notes(b, ids)
   for from = 1, #ids, STEP do
     local to = min(from + STEP - 1, #ids)
@@ -159,6 +168,16 @@ local function all_held(b)
   return all
 end
 
+-- How many tasks are active, and how many of each kind.
+local function active_of(b)
+  local total, kinds, all = 0, {}, all_held(b)
+  for i = 1, #all, 2 do
+    local kind, tasks = sub(all[i], 4), #all[i + 1] / 16
+    total, kinds[kind] = total + tasks, (kinds[kind] or 0) + tasks
+  end
+  return total, kinds
+end
+
 -- Whether a session holds a task. Who may not see what is held is told that none does.
 local function is_held(b, ticket)
   if not redis.acl_check_cmd('HGETALL', b .. 'a:') then return false end
@@ -169,11 +188,11 @@ local function is_held(b, ticket)
   return false
 end
 
--- Where a task is: s, r, c, x as the keys are called, else p pending or a active; nothing if there is none.
+-- Where a task is: s, r, c, x, g as the keys are called, else p pending or a active; nothing if there is none.
 local function place_of(b, ticket)
   local id = id_of(ticket)
   if call('HEXISTS', b .. 't', id) == 0 or call('SISMEMBER', b .. 'or', id) == 1 then return end
-  for _, key in ipairs({ 's', 'r', 'c', 'x' }) do
+  for _, key in ipairs({ 's', 'r', 'c', 'x', 'g' }) do
     local score = call('ZSCORE', b .. key, ticket)
     if score then return key, tonumber(score) end
   end
@@ -186,6 +205,7 @@ local function leave(b, ticket, place)
   if place == 'p' then
     leave_line(b, id)
   else
+    if place == 'g' then leave_groups(b, { id }) end
     call('ZREM', b .. place, ticket)
     if place == 'r' then call('SREM', b .. 'rf', id) end
     if place == 'x' then call('HDEL', b .. 'k', id) end
