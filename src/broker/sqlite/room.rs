@@ -46,7 +46,8 @@ impl Room {
 
     /// Whether so many tasks and bytes more are too many. What adds nothing is always let in.
     pub(super) fn check(&self, batch: &Batch, tasks: i64, bytes: i64) -> Result<()> {
-        let is_beyond = |most: &i64, held: i64, new: i64| new > 0 && held + new > *most;
+        let is_beyond =
+            |most: &i64, held: i64, new: i64| new > 0 && held.saturating_add(new) > *most;
         let full = |most: i64, unit: &str| {
             Error::full(format!("queue {} is at its limit of {most} {unit}", batch.queue))
         };
