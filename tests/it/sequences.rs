@@ -153,8 +153,8 @@ fn setting() -> impl Strategy<Value = Setting> {
         1 => bytes.prop_map(Setting::Bytes),
         2 => few().prop_map(Setting::Concurrency),
         2 => (kind, few()).prop_map(|(kind, limit)| Setting::KindConcurrency(kind, limit)),
-        2 => few().prop_map(Setting::KeepCompleted),
-        2 => (few(), proptest::option::of(delay()))
+        4 => few().prop_map(Setting::KeepCompleted),
+        3 => (few(), proptest::option::of(delay()))
             .prop_map(|(most, time)| Setting::KeepArchived(most, time)),
     ]
 }
@@ -206,7 +206,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => fire(),
         1 => prop::bool::weighted(0.4).prop_map(Op::Pause),
         1 => proptest::option::weighted(0.5, 0..12u64).prop_map(Op::Limit),
-        3 => setting().prop_map(Op::Set),
+        5 => setting().prop_map(Op::Set),
         4 => limit.clone().prop_map(|limit| Op::Advance { limit }),
         2 => (limit, any::<u8>())
             .prop_map(|(limit, known)| Op::Reclaim { max: limit.min(500), known }),
