@@ -9,6 +9,7 @@ use super::task;
 use super::txn::{Txn, mutant};
 use crate::broker::{Ask, Cause, Claim, Lane};
 use crate::state::State;
+use crate::task::GROUP_TASKS_MAX;
 
 pub(super) const STANDING: &str =
     "SELECT paused, n2, active_most, kinds, n6 FROM oncue_queue WHERE row = ?1";
@@ -52,9 +53,9 @@ fn claim(
                 claims.extend(hold_one(tx, row, queue, session, cause, State::Pending)?);
             }
             Pick::Gathering(row) => {
-                let most = if mutant!(tx, SplitGroup) { max } else { usize::MAX };
+                let most = if mutant!(tx, SplitGroup) { max } else { GROUP_TASKS_MAX };
                 let members = gathering::members(tx, row, most)?;
-                let taken = gathering::take(tx, &members, queue, session, cause)?;
+                let taken = gathering::take(tx, (row, &members), queue, session, cause)?;
                 // One of which nothing could be read has no number.
                 let number = (!taken.is_empty()).then_some(groups);
                 claims.extend(taken.into_iter().map(|claim| Claim { group: number, ..claim }));

@@ -18,6 +18,7 @@ use crate::broker::{Cause, Claim, Gathering, PAGE_ROWS_MAX, Wake};
 use crate::clock::Timestamp;
 use crate::queue::QueueName;
 use crate::state::State;
+use crate::task::GROUP_TASKS_MAX;
 
 /// How early the mutant closes.
 const EARLY_MS: i64 = 1_000;
@@ -58,7 +59,7 @@ fn early(tx: &Txn<'_>) -> i64 {
 pub(super) fn next(tx: &Txn<'_>, queue: i64) -> Step<Option<Timestamp>> {
     let mut next = tx.conn.prepare_cached(NEXT)?;
     let next: Option<i64> = next.query_row([queue], |row| row.get(0)).optional()?;
-    Ok(next.map(|next| time(next - early(tx))))
+    Ok(next.map(|next| time(next.saturating_sub(early(tx)))))
 }
 
 /// Closes those that are due, the longest due first.
@@ -82,28 +83,30 @@ pub(super) fn closed(tx: &Txn<'_>, queue: i64, kind: i64, limit: usize) -> Step<
     let mut query = tx.conn.prepare_cached(CLOSED)?;
     let closed = query.query_map([queue, kind], |row| {
         let (place, tasks) = (Place::last(0, row.get(1)?), row.get::<_, i64>(2)?);
-        Ok(Closed { row: row.get(0)?, place, tasks: usize::try_from(tasks).unwrap_or(0) })
+        let tasks = usize::try_from(tasks).unwrap_or(0).min(GROUP_TASKS_MAX);
+        Ok(Closed { row: row.get(0)?, place, tasks })
     })?;
     Ok(closed.take(limit).collect::<Result<_, _>>()?)
 }
 
-/// Tasks of closed ones of kinds that are not `known`, closed since `cutoff` or longer.
+/// Closed ones of kinds that are not `known`, closed since `cutoff` or longer, with their tasks: the last perhaps in part.
 pub(super) fn overdue(
     tx: &Txn<'_>,
     queue: i64,
     known: &HashSet<i64>,
     cutoff: Timestamp,
     max: usize,
-) -> Step<Vec<i64>> {
+) -> Step<Vec<(i64, Vec<i64>)>> {
     let mut after = tx.conn.prepare_cached(AFTER)?;
-    let (mut rows, mut key) = (Vec::new(), (-1, 0));
+    let (mut all, mut key, mut room) = (Vec::new(), (-1, 0), max);
     for _ in 0..LOOK_MAX {
-        if rows.len() >= max {
+        if room == 0 {
             break;
         }
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
         let found = after.query_row([queue, key.0, key.1], read).optional()?;
-        let Some((kind, turn, gathering, closed)): Option<(i64, i64, i64, i64)> = found else {
+        let Some((kind, turn, gathering, closed)): Option<(i64, i64, i64, Option<i64>)> = found
+        else {
             break;
         };
         if known.contains(&kind) {
@@ -111,11 +114,13 @@ pub(super) fn overdue(
             continue;
         }
         key = (kind, turn);
-        if closed <= ms(cutoff) {
-            rows.extend(members(tx, gathering, max - rows.len())?);
+        if closed.is_none_or(|closed| closed <= ms(cutoff)) {
+            let members = members(tx, gathering, room)?;
+            room -= members.len();
+            all.push((gathering, members));
         }
     }
-    Ok(rows)
+    Ok(all)
 }
 
 /// The tasks of one in the order in which they joined it.
@@ -125,15 +130,15 @@ pub(super) fn members(tx: &Txn<'_>, gathering: i64, limit: usize) -> Step<Vec<i6
     Ok(rows.take(limit).collect::<Result<_, _>>()?)
 }
 
-/// Puts tasks of gatherings into the hands of a session.
+/// Puts tasks of one into the hands of a session.
 pub(super) fn take(
     tx: &mut Txn<'_>,
-    members: &[i64],
+    (gathering, members): (i64, &[i64]),
     queue: i64,
     session: i64,
     cause: Cause,
 ) -> Step<Vec<Claim>> {
-    members.iter().try_for_each(|row| group::leave(tx, *row))?;
+    group::leave_all(tx, gathering, members)?;
     hold(tx, members, queue, session, cause, State::Aggregating)
 }
 
@@ -144,7 +149,7 @@ pub(super) fn list(conn: &Connection, queue: &QueueName) -> Step<Vec<Gathering>>
     let gatherings = query.query_map([queue, count(PAGE_ROWS_MAX)], |row| {
         Ok(Gathering {
             kind: kind_hash(row.get(0)?),
-            name: row.get(1)?,
+            name: group::name(row, 1)?,
             tasks: u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
             since: time(row.get(3)?),
             closes: row.get::<_, Option<i64>>(4)?.map(time),

@@ -3,7 +3,7 @@
 //! What it joins is the open [`gathering`] of its group, or a new one; a gathering knows how many tasks it has, and is
 //! gone with the last of them. A task without a group costs nothing here.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::fault::Step;
 use super::gathering;
@@ -24,8 +24,7 @@ pub(super) const OPEN: &str =
     WHERE queue = ?1 AND kind = ?2 AND name = ?3 AND closes IS NOT NULL";
 const NEW: &str = "INSERT INTO oncue_gathering (queue, kind, name, tasks, since, closes)
     VALUES (?1, ?2, ?3, 1, ?4, ?5)";
-pub(super) const GROW: &str =
-    "UPDATE oncue_gathering SET tasks = tasks + 1, closes = ?2 WHERE row = ?1";
+pub(super) const GROW: &str = "UPDATE oncue_gathering SET tasks = ?2, closes = ?3 WHERE row = ?1";
 pub(super) const ENTER: &str =
     "UPDATE oncue_grouped SET gathering = ?2, joined = ?3 WHERE row = ?1";
 pub(super) const JOINED: &str = "UPDATE oncue_task SET state = 6, lane = 0, at = ?2, since = ?3,
@@ -33,8 +32,11 @@ pub(super) const JOINED: &str = "UPDATE oncue_task SET state = 6, lane = 0, at =
 pub(super) const IN: &str = "SELECT gathering FROM oncue_grouped WHERE row = ?1";
 pub(super) const OUT: &str =
     "UPDATE oncue_grouped SET gathering = NULL, joined = NULL WHERE row = ?1";
-pub(super) const SHRINK: &str = "UPDATE oncue_gathering SET tasks = tasks - 1 WHERE row = ?1";
-pub(super) const DISSOLVE: &str = "DELETE FROM oncue_gathering WHERE row = ?1 AND tasks <= 0";
+pub(super) const SHRINK: &str =
+    "UPDATE oncue_gathering SET tasks = max(tasks, ?2) - ?2 WHERE row = ?1";
+/// Looks for itself, so that a count that was altered leaves nothing to be claimed again and again.
+pub(super) const DISSOLVE: &str = "DELETE FROM oncue_gathering WHERE row = ?1
+    AND (tasks <= 0 OR NOT EXISTS (SELECT 1 FROM oncue_grouped WHERE gathering = ?1))";
 pub(super) const FORGET: &str = "DELETE FROM oncue_grouped WHERE row = ?1";
 
 /// Stores what a new task says of its group.
@@ -76,6 +78,11 @@ pub(super) fn join(tx: &mut Txn<'_>, queue: i64, row: i64, marks: i64, from: Sta
     Ok(true)
 }
 
+/// The name of a group in a column, whatever a foreign hand wrote there.
+pub(super) fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(String::from_utf8_lossy(row.get_ref(column)?.as_bytes()?).into_owned())
+}
+
 /// What a task says of its group, and its kind.
 struct Terms {
     name: String,
@@ -90,7 +97,7 @@ impl Terms {
     fn find(tx: &Txn<'_>, row: i64) -> Step<Option<Self>> {
         let mut query = tx.conn.prepare_cached(TERMS)?;
         let terms = query.query_row([row], |row| {
-            let (name, grace, within) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (name, grace, within) = (name(row, 0)?, row.get(1)?, row.get(2)?);
             Ok(Self { name, grace, within, most: row.get(3)?, kind: row.get(4)? })
         });
         Ok(terms.optional()?)
@@ -120,8 +127,9 @@ pub(super) fn enter(tx: &mut Txn<'_>, queue: i64, row: i64, order: i64) -> Step<
     }
     let (gathering, tasks) = match open {
         Some((gathering, tasks, _)) => {
-            conn.prepare_cached(GROW)?.execute([gathering, closes])?;
-            (gathering, tasks + 1)
+            let tasks = tasks.saturating_add(1);
+            conn.prepare_cached(GROW)?.execute([gathering, tasks, closes])?;
+            (gathering, tasks)
         }
         None => {
             let mut new = conn.prepare_cached(NEW)?;
@@ -140,8 +148,16 @@ pub(super) fn enter(tx: &mut Txn<'_>, queue: i64, row: i64, order: i64) -> Step<
 pub(super) fn leave(tx: &Txn<'_>, row: i64) -> Step<()> {
     let mut gathering = tx.conn.prepare_cached(IN)?;
     let gathering: Option<i64> = gathering.query_row([row], |row| row.get(0)).optional()?.flatten();
-    tx.conn.prepare_cached(OUT)?.execute([row])?;
-    tx.conn.prepare_cached(SHRINK)?.execute([gathering])?;
+    gathering.map_or(Ok(()), |gathering| leave_all(tx, gathering, &[row]))
+}
+
+/// Takes tasks out of the gathering they are in.
+pub(super) fn leave_all(tx: &Txn<'_>, gathering: i64, rows: &[i64]) -> Step<()> {
+    let mut out = tx.conn.prepare_cached(OUT)?;
+    for row in rows {
+        out.execute([row])?;
+    }
+    tx.conn.prepare_cached(SHRINK)?.execute([gathering, count(rows.len())])?;
     tx.conn.prepare_cached(DISSOLVE)?.execute([gathering])?;
     Ok(())
 }

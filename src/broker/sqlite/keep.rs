@@ -48,7 +48,7 @@ impl Standing {
     /// How many tasks are too many, by state.
     fn excess(&self) -> [(State, usize); 2] {
         let excess = |count: i64, most: Option<i64>| {
-            most.map_or(0, |most| usize::try_from(count - most).unwrap_or(0))
+            most.map_or(0, |most| usize::try_from(count.saturating_sub(most)).unwrap_or(0))
         };
         [
             (State::Completed, excess(self.completed, self.completed_most)),

@@ -17,7 +17,7 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Between two tries at a lock, at least and at most: jittered, so that processes do not march in step.
 const BUSY_PAUSE_US: (u64, u64) = (100, 1_000);
 /// Prepared statements kept per connection; more than there are.
-const STATEMENTS_MAX: usize = 128;
+const STATEMENTS_MAX: usize = 192;
 /// Pages in the log before a commit also copies them back into the file.
 const CHECKPOINT_PAGES: i64 = 4_000;
 /// The same for beats: only where there is nothing but beats.

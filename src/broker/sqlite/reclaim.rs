@@ -73,7 +73,10 @@ pub(super) fn reclaim(tx: &mut Txn<'_>, sweep: &Sweep) -> Step<Option<Vec<Claim>
     // A lost claim is active already, in other hands.
     let mut taken = hold(tx, &lost, queue, session, Cause::Lost, State::Active)?;
     taken.extend(hold(tx, &refused, queue, session, Cause::Refused, State::Pending)?);
-    taken.extend(gathering::take(tx, &gathered, queue, session, Cause::Refused)?);
+    for (gathering, members) in &gathered {
+        let members = (*gathering, &members[..]);
+        taken.extend(gathering::take(tx, members, queue, session, Cause::Refused)?);
+    }
     Ok(Some(taken))
 }
 

@@ -12,7 +12,7 @@ use crate::broker::{Batch, Enqueued, NewTask};
 use crate::error::{Error, Result};
 
 pub(super) const ROOM: &str = "SELECT most, bytes_most, n0 + n1 + n2 + n3 + n6 + n7,
-    coalesce(bytes, 0) FROM oncue_queue WHERE row = ?1";
+    bytes FROM oncue_queue WHERE row = ?1";
 
 /// The limits of a queue, and what it holds.
 pub(super) struct Room {
@@ -26,17 +26,18 @@ pub(super) struct Room {
 
 impl Room {
     pub(super) fn read(tx: &mut Txn<'_>, queue: i64) -> Step<Self> {
-        let (live, tallied) = (tx.live_change(queue), tx.tally(queue).bytes);
+        let (live, tallied) = (tx.live_change(queue), tx.bytes_change(queue));
         let mut query = tx.conn.prepare_cached(ROOM)?;
-        Ok(query.query_row([queue], |row| {
-            Ok(Self {
-                most: row.get(0)?,
-                bytes_most: row.get(1)?,
-                live: row.get::<_, i64>(2)? + live,
-                bytes: row.get::<_, i64>(3)? + tallied,
-                tallied,
-            })
-        })?)
+        let (room, counted) = query.query_row([queue], |row| {
+            let (most, bytes_most) = (row.get(0)?, row.get(1)?);
+            let (stored, bytes): (i64, Option<i64>) = (row.get(2)?, row.get(3)?);
+            let (live, counted) = (stored.saturating_add(live), bytes.is_some());
+            let bytes = bytes.unwrap_or(0).saturating_add(tallied);
+            Ok((Self { most, bytes_most, live, bytes, tallied }, counted))
+        })?;
+        // Known by the way: the commit need not ask.
+        tx.count_bytes(queue, counted);
+        Ok(room)
     }
 
     /// Whether there is any limit.
@@ -46,7 +47,8 @@ impl Room {
 
     /// Whether so many tasks and bytes more are too many. What adds nothing is always let in.
     pub(super) fn check(&self, batch: &Batch, tasks: i64, bytes: i64) -> Result<()> {
-        let is_beyond = |most: &i64, held: i64, new: i64| new > 0 && held + new > *most;
+        let is_beyond =
+            |most: &i64, held: i64, new: i64| new > 0 && held.saturating_add(new) > *most;
         let full = |most: i64, unit: &str| {
             Error::full(format!("queue {} is at its limit of {most} {unit}", batch.queue))
         };
@@ -62,14 +64,14 @@ impl Room {
     /// The same, of what was stored since this was read.
     pub(super) fn check_stored(
         &self,
-        tx: &mut Txn<'_>,
+        tx: &Txn<'_>,
         queue: i64,
         batch: &Batch,
         answers: &[Enqueued],
     ) -> Result<()> {
         let is_new = |answer: &&Enqueued| **answer == Enqueued::Created;
         let tasks = count(answers.iter().filter(is_new).count());
-        let bytes = tx.tally(queue).bytes - self.tallied;
+        let bytes = tx.bytes_change(queue) - self.tallied;
         self.check(batch, tasks, bytes)
     }
 }

@@ -71,7 +71,7 @@ fn bytes(tx: &mut Txn<'_>, queue: i64, most: Option<u64>) -> Step<()> {
         None => None,
         Some(_) => {
             let sum: i64 = tx.conn.prepare_cached(SUM)?.query_row([queue], |row| row.get(0))?;
-            Some(sum - tx.tally(queue).bytes)
+            Some(sum - tx.bytes_change(queue))
         }
     };
     tx.conn.prepare_cached(BYTES)?.execute(params![queue, most.map(number), bytes])?;

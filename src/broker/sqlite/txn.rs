@@ -27,8 +27,10 @@ pub(super) const COUNTED: &str = "SELECT bytes IS NOT NULL FROM oncue_queue WHER
 pub(super) const TALLY: &str =
     "UPDATE oncue_queue SET n0 = n0 + ?2, n1 = n1 + ?3, n2 = n2 + ?4, n3 = n3 + ?5,
     n4 = n4 + ?6, n5 = n5 + ?7, n6 = n6 + ?8, n7 = n7 + ?9,
-    completed = completed + ?10, failed = failed + ?11, trimmed = trimmed + ?12,
-    bytes = bytes + ?13 WHERE row = ?1";
+    completed = completed + ?10, failed = failed + ?11 WHERE row = ?1";
+/// What few queues have: apart from the others.
+pub(super) const SUMS: &str =
+    "UPDATE oncue_queue SET trimmed = trimmed + ?2, bytes = bytes + ?3 WHERE row = ?1";
 
 /// What a writer knows from one transaction to the next.
 pub(super) struct Desk {
@@ -177,6 +179,11 @@ impl<'c> Txn<'c> {
         self.tallies.get(&queue).map_or(0, |tally| tally.counts[usize::from(state.code())])
     }
 
+    /// How this transaction changed the bytes of its records, as far as it knows.
+    pub(super) fn bytes_change(&self, queue: i64) -> i64 {
+        self.tallies.get(&queue).map_or(0, |tally| tally.bytes)
+    }
+
     /// Whether the bytes of a queue are counted.
     pub(super) fn counts_bytes(&mut self, queue: i64) -> Step<bool> {
         if let Some(counted) = self.desk.counted.get(&queue) {
@@ -254,17 +261,25 @@ impl<'c> Txn<'c> {
         if let Some(next) = self.next {
             self.conn.prepare_cached(NEXT_WRITE)?.execute([next])?;
         }
-        for (queue, tally) in &self.tallies {
+        for (queue, tally) in std::mem::take(&mut self.tallies) {
             let Tally { counts, completed, failed, trimmed, bytes, ended } = tally;
             let [a, b, c, d, e, f, g, h] = counts;
             let mut write = self.conn.prepare_cached(TALLY)?;
-            write.execute([queue, a, b, c, d, e, f, g, h, completed, failed, trimmed, bytes])?;
-            self.wakes[marks::index(Wake::Ready)] |= *ended && self.desk.held_up.contains(queue);
+            write.execute([queue, a, b, c, d, e, f, g, h, completed, failed])?;
+            if trimmed > 0 || bytes != 0 && self.counts_bytes(queue)? {
+                self.conn.prepare_cached(SUMS)?.execute([queue, trimmed, bytes])?;
+            }
+            if ended && self.desk.held_up.contains(&queue) {
+                self.wake(Wake::Ready);
+            }
             // There is room for an enqueue.
-            self.wakes[marks::index(Wake::Settled)] |= *bytes < 0;
+            if bytes < 0 {
+                self.wake(Wake::Settled);
+            }
             // It may be one too many to keep.
-            let archived = counts[usize::from(State::Archived.code())];
-            self.wakes[marks::index(Wake::Due)] |= archived > 0;
+            if counts[usize::from(State::Archived.code())] > 0 {
+                self.wake(Wake::Due);
+            }
         }
         Ok(self.wakes)
     }

@@ -1,5 +1,7 @@
 //! What people and locks do to tasks that gather; a group whose last task left is gone.
 
+use std::time::Duration;
+
 use oncue::broker::*;
 use oncue::state::{Reason, State};
 use oncue::task::{Due, TaskId};
@@ -139,7 +141,7 @@ fn what_gathers_and_is_due_now_stays_where_it_is() {
     let id = bench.put_one(locked());
     let closes = Some(bench.now().plus(MINUTE));
     bench.pass(SECOND);
-    for due in [Due::Now, Due::At(START), Due::In(SECOND * 0)] {
+    for due in [Due::Now, Due::At(START), Due::In(Duration::ZERO)] {
         act(&bench, id, Act::Reschedule(due));
         assert_eq!(bench.groups()[0].closes, closes, "it did not join again");
     }

@@ -40,12 +40,12 @@ impl Book {
     /// Due then; one that is pending or gathers, and stays so, keeps its place.
     pub fn reschedule(&mut self, id: TaskId, due: Timestamp) {
         let Some(row) = self.tasks.get_mut(&id) else { return };
+        let stays = matches!(row.place, Place::Pending | Place::Aggregating(_));
         if due > self.now {
             row.place = Place::Scheduled(due);
-        } else if matches!(row.place, Place::Pending | Place::Aggregating(_)) {
-        } else if row.gathers() {
+        } else if !stays && row.gathers() {
             self.join(id);
-        } else {
+        } else if !stays {
             self.line_up(id, due);
         }
     }

@@ -183,3 +183,56 @@ async fn a_group_task_that_was_archived_is_told_so() {
     assert_eq!((view.state, view.reason), (State::Archived, Some(Reason::Operator)));
     assert_eq!(faults(&broker).await, 0);
 }
+
+#[tokio::test]
+async fn an_altered_row_of_a_group_stops_no_other_task() {
+    for altered in [
+        "DELETE FROM oncue_grouped",
+        "DELETE FROM oncue_gathering",
+        "UPDATE oncue_grouped SET name = CAST(x'ff' AS TEXT)",
+        "UPDATE oncue_grouped SET gathering = 99",
+        "UPDATE oncue_grouped SET grace = 9223372036854775807, within = -9223372036854775807 - 1",
+        "UPDATE oncue_grouped SET most = -1",
+        "UPDATE oncue_gathering SET name = CAST(x'ff' AS TEXT)",
+        "UPDATE oncue_gathering SET tasks = 9223372036854775807",
+        "UPDATE oncue_gathering SET tasks = -9223372036854775807 - 1",
+        "UPDATE oncue_gathering SET closes = -9223372036854775807 - 1",
+        "UPDATE oncue_gathering SET closes = NULL",
+        "UPDATE oncue_gathering SET closes = NULL, turn = 1",
+        "UPDATE oncue_gathering SET since = -1, closed = -1",
+        "UPDATE oncue_task SET lane = 9, kind = -1 WHERE state = 6",
+        "UPDATE oncue_task SET at = NULL, marks = -1",
+    ] {
+        let bench = Bench::new();
+        let broker = bench.open();
+        gather(&broker, "x", 2).await;
+        broker.enqueue(batch(vec![member("x", Due::In(GRACE))])).await.expect("stored");
+        sql(&broker, altered).await;
+        let control = store(&broker, "b", Due::In(GRACE)).await;
+        gather(&broker, "x", 1).await;
+        let others = gather(&broker, "y", 2).await;
+        for _ in 0..3 {
+            close(&bench, &broker).await;
+        }
+        broker.groups(queue()).await.expect(altered);
+        let known = vec![KindHash::of("a"), KindHash::of("b")];
+        let swept = crate::broker::Sweep {
+            session: Session::fresh(queue()),
+            lease: LEASE,
+            max: 9,
+            gap: LEASE,
+            known,
+            grace: GRACE,
+        };
+        broker.reclaim(swept).await.expect(altered);
+        let session = Session::fresh(queue());
+        let claims = broker.dequeue(ask(&session, 9, &["a", "b"])).await.expect(altered);
+        let got = ids(&claims);
+        assert!(got.contains(&control) && others.iter().all(|id| got.contains(id)), "{altered}");
+        broker.retire(session, Vec::new()).await.expect(altered);
+        close(&bench, &broker).await;
+        let session = Session::fresh(queue());
+        let claims = broker.dequeue(ask(&session, 9, &["a", "b"])).await.expect(altered);
+        assert!(ids(&claims).contains(&control), "{altered}");
+    }
+}

@@ -52,6 +52,7 @@ async fn what_runs_often_is_planned_once_and_searches() {
         tasks::DELETE_TASK,
         session::FIND,
         txn::TALLY,
+        txn::SUMS,
         enqueue::SEEN,
         enqueue::REMEMBERED,
         room::ROOM,
