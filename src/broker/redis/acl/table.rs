@@ -327,19 +327,20 @@ pub(super) const FUNCTIONS: &[Piece] = &[
     ),
     piece(
         "configure",
-        &["wake_ready", "bytes_of"],
+        &["wake_ready", "bytes_of", "all_held", "lines_of"],
         &[
             ("DEL", &["by"]),
             ("EXISTS", &["kc"]),
             ("HDEL", &["cfg", "kc"]),
             ("HEXISTS", &["kc"]),
             ("HGET", &["cfg"]),
-            ("HKEYS", &["t"]),
             ("HLEN", &["kc"]),
             ("HSET", &["cfg", "kc"]),
+            ("LLEN", &["p*", "z*"]),
+            ("LRANGE", &["p*", "z*"]),
             ("PUBLISH", &["due", "settled"]),
             ("SET", &["by"]),
-            ("SMEMBERS", &["or"]),
+            ("ZRANGE", &["s", "r", "c", "x", "g"]),
         ],
     ),
     piece(
