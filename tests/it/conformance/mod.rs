@@ -3,6 +3,7 @@
 mod act;
 mod advance;
 mod beat;
+mod concurrency;
 mod conflicts;
 mod dequeue;
 mod enqueue;
@@ -12,6 +13,8 @@ mod groups_claimed;
 mod groups_returns;
 mod groups_touched;
 mod inspect;
+mod kept;
+mod limits;
 mod lines;
 mod locks;
 mod notes;
