@@ -7,13 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncue::broker::{Conflict, Hold, Lane, Mutant};
+use oncue::broker::{Conflict, Hold, Lane, Mutant, Setting};
 use oncue::clock::ManualClock;
 use oncue::state::Reason;
 use oncue::task::Due;
 
 use crate::fixture::{Opened, SECOND};
-use crate::sequences::{Deed, End, Op, PLAN, Plan, Want, first_breach, replay};
+use crate::sequences::{Deed, End, Join, Op, PLAN, Plan, Want, first_breach, replay};
 
 /// Random histories per mutant.
 const CASES: u32 = 96;
@@ -57,6 +57,12 @@ fn put_one(change: impl FnOnce(&mut Plan)) -> Op {
 
 fn take(max: usize) -> Op {
     Op::Dequeue { hand: 0, max, lane: Lane::Shared, limits: [9, 9, 9, 0], lost: false }
+}
+
+/// Tasks of one group, quiet after a second.
+fn gather(n: usize, most: usize) -> Op {
+    let join = Some(Join { name: 0, grace: SECOND, within: None, most });
+    Op::Enqueue { plans: vec![Plan { join, ..PLAN }; n], lost: false }
 }
 
 fn deed(end: End) -> Deed {
@@ -137,6 +143,23 @@ fn directed() -> Vec<(&'static str, Vec<Op>)> {
         (
             "a lock that another took",
             vec![locked(), take(1), pass(1_001), locked(), end(End::Drop)],
+        ),
+        ("a whole group", vec![gather(2, 2), take(1)]),
+        ("a group that waits", vec![gather(1, 9), pass(1), advance()]),
+        ("a task back in its group", vec![gather(1, 1), take(1), end(End::Release(Lane::Shared))]),
+        ("a limit of active tasks", vec![Op::Set(Setting::Concurrency(Some(1))), put(2), take(9)]),
+        (
+            "too many to keep",
+            vec![
+                Op::Set(Setting::KeepCompleted(Some(1))),
+                put(1),
+                take(1),
+                complete(SECOND, false),
+                put(1),
+                take(1),
+                complete(SECOND * 30, false),
+                advance(),
+            ],
         ),
         ("a tick, twice", vec![Op::Entry { remove: false }, fire(0), fire(1)]),
     ]

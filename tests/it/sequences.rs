@@ -17,7 +17,8 @@ mod ticks;
 
 use std::time::Duration;
 
-use oncue::broker::{Act, Lane, Slot};
+use oncue::broker::{Act, Lane, Setting, Slot};
+use oncue::queue::Kind;
 use oncue::state::Reason;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -29,7 +30,7 @@ use crate::fixture::Opener;
     not(feature = "failpoints"),
     expect(unused_imports, reason = "asked only about mutants")
 )]
-pub use plan::{PLAN, Plan, Want};
+pub use plan::{Join, PLAN, Plan, Want};
 use plan::{delay, due, plan};
 
 /// Longest history, before the disturbances it does without are left out.
@@ -66,6 +67,8 @@ pub enum Op {
     Cancel { pick: usize },
     /// A person does this to any task there ever was.
     Act { pick: usize, act: Act },
+    /// Another record of this size in place of any task there ever was.
+    Edit { pick: usize, body: usize },
     /// A session writes notes beside what it holds.
     Note { pick: usize, notes: Vec<(usize, Slot)> },
     /// Any session writes a note with any ticket there ever was.
@@ -78,6 +81,8 @@ pub enum Op {
     Pause(bool),
     /// The queue is limited, or no more.
     Limit(Option<u64>),
+    /// Anything else about the queue is set.
+    Set(Setting),
     /// Time passes.
     Tick(Duration),
 }
@@ -138,6 +143,22 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// Small numbers, so that there is too much of everything.
+fn setting() -> impl Strategy<Value = Setting> {
+    let few = || proptest::option::weighted(0.7, 0..4u64);
+    let bytes = proptest::option::weighted(0.7, select(vec![0u64, 400, 1_000, 3_000]));
+    let kind =
+        select(run::KINDS_ASKED.to_vec()).prop_map(|kind| Kind::parse(kind).expect("a kind"));
+    prop_oneof![
+        1 => bytes.prop_map(Setting::Bytes),
+        2 => few().prop_map(Setting::Concurrency),
+        2 => (kind, few()).prop_map(|(kind, limit)| Setting::KindConcurrency(kind, limit)),
+        2 => few().prop_map(Setting::KeepCompleted),
+        2 => (few(), proptest::option::of(delay()))
+            .prop_map(|(most, time)| Setting::KeepArchived(most, time)),
+    ]
+}
+
 fn fire() -> impl Strategy<Value = Op> {
     let ago = select(vec![0usize, 0, 0, 1, 5]);
     let fire = (ago, delay(), vec(plan(), 0..3), prop::bool::weighted(0.15));
@@ -177,12 +198,15 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (pick.clone(), act()).prop_map(|(pick, act)| Op::Act { pick, act }),
         2 => (pick.clone(), vec((0..8usize, slot()), 1..4))
             .prop_map(|(pick, notes)| Op::Note { pick, notes }),
-        1 => (pick.clone(), pick, slot())
+        1 => (pick.clone(), pick.clone(), slot())
             .prop_map(|(pick, ticket, slot)| Op::StrayNote { pick, ticket, slot }),
+        2 => (pick, select(vec![2usize, 300])).
+            prop_map(|(pick, body)| Op::Edit { pick, body }),
         1 => prop::bool::weighted(0.2).prop_map(|remove| Op::Entry { remove }),
         2 => fire(),
         1 => prop::bool::weighted(0.4).prop_map(Op::Pause),
         1 => proptest::option::weighted(0.5, 0..12u64).prop_map(Op::Limit),
+        3 => setting().prop_map(Op::Set),
         4 => limit.clone().prop_map(|limit| Op::Advance { limit }),
         2 => (limit, any::<u8>())
             .prop_map(|(limit, known)| Op::Reclaim { max: limit.min(500), known }),
@@ -202,14 +226,16 @@ fn disturbance(op: &Op) -> Option<u32> {
         Op::Beat { .. } => Some(4),
         Op::Cancel { .. } => Some(5),
         Op::Pause(_) | Op::Limit(_) => Some(6),
-        Op::Act { .. } => Some(7),
+        Op::Act { .. } | Op::Edit { .. } => Some(7),
         Op::Note { .. } | Op::Entry { .. } | Op::Fire { .. } => Some(8),
+        Op::Set(_) => Some(11),
         _ => None,
     }
 }
 
-/// The bit that lets tasks have locks.
+/// The bit that lets tasks have locks, and the one that lets them gather.
 const LOCKS: u32 = 9;
+const GROUPS: u32 = 10;
 
 /// Every history does without some of the disturbances, so that the others and the daily round meet in
 /// more ways than if everything happened everywhere.
@@ -217,9 +243,11 @@ fn history(least: usize) -> impl Strategy<Value = Vec<Op>> {
     (vec(op(), least..=STEPS), any::<u16>()).prop_map(|(mut ops, mask)| {
         let may = |bit| mask >> bit & 1 == 1;
         ops.retain(|op| disturbance(op).is_none_or(may));
-        for op in ops.iter_mut().filter(|_| !may(LOCKS)) {
-            if let Op::Enqueue { plans, .. } | Op::Fire { plans, .. } = op {
-                plans.iter_mut().for_each(|plan| plan.want = None);
+        for op in &mut ops {
+            let (Op::Enqueue { plans, .. } | Op::Fire { plans, .. }) = op else { continue };
+            for plan in plans {
+                plan.want = plan.want.filter(|_| may(LOCKS));
+                plan.join = plan.join.filter(|_| may(GROUPS));
             }
         }
         ops

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::fault::Step;
 use super::found::Found;
-use super::task::{RECORD, due_at};
+use super::task::{RECORD, count, due_at};
 use super::txn::Txn;
 use crate::broker::{Act, Acted};
 use crate::envelope::{Envelope, Stored};
@@ -24,7 +24,9 @@ pub(super) fn act(
     let Some(found) = find(tx, queue, id)? else { return Ok(Some(Acted::Missing)) };
     let waits = found.is_waiting();
     match (act, found.state) {
-        (Act::Run, State::Scheduled | State::Retry | State::Archived) => found.make_ready(tx)?,
+        (Act::Run, State::Scheduled | State::Retry | State::Archived | State::Aggregating) => {
+            found.make_ready(tx)?
+        }
         (Act::Archive, _) if waits => found.archive(tx, Reason::Operator)?,
         (Act::Delete, state) if state != State::Active => found.delete(tx)?,
         (Act::Reschedule(due), _) if waits => found.reschedule(tx, due_at(due, tx.now()))?,
@@ -50,7 +52,9 @@ pub(super) fn replace(tx: &mut Txn<'_>, seen: &Stored, envelope: &Envelope) -> S
     }
     let mut record = tx.conn.prepare_cached(RECORD)?;
     let record: Option<Vec<u8>> = record.query_row([found.row], |row| row.get(0)).optional()?;
-    let present = Stored::parse(found.id, record.unwrap_or_default());
+    let record = record.unwrap_or_default();
+    let longer = count(envelope.record_len()) - count(record.len());
+    let present = Stored::parse(found.id, record);
     let is_seen = |present: &Stored| {
         (present.header_bytes(), present.sealed()) == (seen.header_bytes(), seen.sealed())
     };
@@ -58,5 +62,6 @@ pub(super) fn replace(tx: &mut Txn<'_>, seen: &Stored, envelope: &Envelope) -> S
         return Ok(Some(Acted::Changed));
     }
     tx.conn.prepare_cached(REPLACE)?.execute(params![found.row, envelope.record()])?;
+    tx.tally(found.queue).bytes += longer;
     Ok(Some(Acted::Done))
 }

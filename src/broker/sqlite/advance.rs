@@ -1,11 +1,14 @@
-//! Advance: what is due becomes pending, what was kept long enough goes, what is too old to matter is
-//! forgotten. If nothing is due it only reads.
+//! Advance: what is due becomes pending or joins its group, groups close, what was kept long enough or is too many goes,
+//! what is too old to matter is forgotten. If nothing is due it only reads.
 
 use rusqlite::{OptionalExtension, params};
 
 use super::fault::Step;
 use super::forget;
 use super::found::READY;
+use super::gathering;
+use super::group;
+use super::keep::Standing;
 use super::place::Place;
 use super::task::{self, FRONT, Going, go, ms, time};
 use super::txn::{Txn, mutant};
@@ -25,32 +28,41 @@ pub(super) const NEXT: &str = "SELECT at FROM oncue_task INDEXED BY oncue_task_a
 pub(super) const DUE: &str =
     "SELECT row, at, place, id, marks, since FROM oncue_task INDEXED BY oncue_task_at
     WHERE queue = ?1 AND state = ?2 AND at <= ?3 ORDER BY at, row";
+#[cfg(feature = "failpoints")]
+const LAST: &str =
+    "SELECT row, at, place, id, marks, since FROM oncue_task INDEXED BY oncue_task_at
+    WHERE queue = ?1 AND state = ?2 AND at <= ?3 ORDER BY at DESC, row DESC";
 
 /// Moves what is due. Outside a transaction it answers only if nothing is.
 pub(super) fn advance(tx: &mut Txn<'_>, queue: &QueueName, limit: usize) -> Step<Option<Advanced>> {
     let Some(queue) = tx.queue(queue)? else { return Ok(Some(Advanced::default())) };
     let horizon = horizon(tx);
     if !tx.is_writing() {
-        let next = next(tx, queue)?;
-        let is_due = next.is_some_and(|next| ms(next) <= horizon);
+        let standing = Standing::read(tx, queue)?;
+        let next = next(tx, queue, &standing)?;
+        let is_due = next.is_some_and(|next| ms(next) <= horizon) || standing.is_over();
         let idle = (!is_due || limit == 0) && !forget::is_due(tx, queue)?;
         return Ok(idle.then(|| Advanced::new(0, 0, next, is_due)));
     }
     let limit = limit.min(ADVANCE_MAX);
     let moved = make_ready(tx, queue, horizon, limit)?;
+    gathering::close_due(tx, queue, limit)?;
     let expired = expire(tx, queue, horizon, limit - moved)?;
+    let standing = Standing::read(tx, queue)?;
+    let trimmed = standing.trim(tx, queue, limit - moved - expired)?;
     forget::forget(tx, queue)?;
-    let next = next(tx, queue)?;
-    let more = next.is_some_and(|next| ms(next) <= horizon);
-    Ok(Some(Advanced::new(moved, expired, next, more)))
+    let standing = Standing::read(tx, queue)?;
+    let next = next(tx, queue, &standing)?;
+    let more = next.is_some_and(|next| ms(next) <= horizon) || standing.is_over();
+    Ok(Some(Advanced::new(moved, expired + trimmed, next, more)))
 }
 
 fn horizon(tx: &Txn<'_>) -> i64 {
     ms(tx.now()) + if mutant!(tx, AdvanceEarly) { EARLY_MS } else { 0 }
 }
 
-/// When the next task is due.
-fn next(tx: &Txn<'_>, queue: i64) -> Step<Option<Timestamp>> {
+/// When the next task is due, or is kept for too long, or the next group closes.
+fn next(tx: &Txn<'_>, queue: i64, standing: &Standing) -> Step<Option<Timestamp>> {
     let mut first = tx.conn.prepare_cached(NEXT)?;
     let mut next: Option<i64> = None;
     let states = [State::Scheduled, State::Retry, State::Completed];
@@ -59,21 +71,50 @@ fn next(tx: &Txn<'_>, queue: i64) -> Step<Option<Timestamp>> {
         let at = first.query_row(params![queue, state.code()], |row| row.get(0)).optional()?;
         next = next.into_iter().chain(at).min();
     }
-    Ok(next.map(time))
+    let closes = if standing.gathers() { gathering::next(tx, queue)? } else { None };
+    let kept = standing.next(tx, queue)?;
+    Ok(next.map(time).into_iter().chain(closes).chain(kept).min())
 }
 
 /// A row that is due.
-struct Due {
-    row: i64,
+pub(super) struct Due {
+    pub(super) row: i64,
     at: i64,
-    place: Place,
-    id: TaskId,
-    marks: i64,
+    pub(super) place: Place,
+    pub(super) id: TaskId,
+    pub(super) marks: i64,
     since: i64,
 }
 
-fn due(tx: &Txn<'_>, queue: i64, state: State, horizon: i64, limit: usize) -> Step<Vec<Due>> {
-    let mut query = tx.conn.prepare_cached(DUE)?;
+/// Rows of a state that are due by then.
+pub(super) fn due(
+    tx: &Txn<'_>,
+    queue: i64,
+    state: State,
+    horizon: i64,
+    limit: usize,
+) -> Step<Vec<Due>> {
+    read(tx, DUE, queue, state, horizon, limit)
+}
+
+/// Rows of a state that are due first, whenever that is.
+pub(super) fn first(tx: &Txn<'_>, queue: i64, state: State, limit: usize) -> Step<Vec<Due>> {
+    #[cfg(feature = "failpoints")]
+    if mutant!(tx, TrimNewest) {
+        return read(tx, LAST, queue, state, i64::MAX, limit);
+    }
+    due(tx, queue, state, i64::MAX, limit)
+}
+
+fn read(
+    tx: &Txn<'_>,
+    sql: &str,
+    queue: i64,
+    state: State,
+    horizon: i64,
+    limit: usize,
+) -> Step<Vec<Due>> {
+    let mut query = tx.conn.prepare_cached(sql)?;
     let due = query.query_map(params![queue, state.code(), horizon], |row| {
         Ok(Due {
             row: row.get(0)?,
@@ -99,6 +140,9 @@ fn make_ready(tx: &mut Txn<'_>, queue: i64, horizon: i64, limit: usize) -> Step<
     let mut fronts = tx.numbers(all.iter().filter(|(_, due)| is_front(due)).count())?;
     let mut ready = tx.conn.prepare_cached(READY)?;
     for (state, due) in &all {
+        if group::join_unless_alone(tx, queue, due.row, due.marks, *state)? {
+            continue;
+        }
         let order = if is_front(due) { fronts.pop() } else { None };
         let order = order.map_or_else(|| tx.next(), Ok)?;
         let place = due.place.due(is_front(due), order);

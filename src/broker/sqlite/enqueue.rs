@@ -1,13 +1,13 @@
 //! Enqueue: a batch, all of it or nothing.
 
-use std::collections::HashSet;
-
 use rusqlite::params;
 
 use super::fault::Step;
+use super::group;
 use super::lock::{self, Contest};
 use super::place::Place;
-use super::task::{REMEMBER, count, due_at, kind_number, ms};
+use super::room::{self, Room};
+use super::task::{GROUP, REMEMBER, count, due_at, kind_number, ms};
 use super::timetable;
 use super::txn::{Txn, mutant};
 use crate::broker::check;
@@ -29,8 +29,6 @@ pub(super) const FORGET: &str = "DELETE FROM oncue_batch WHERE until <= ?1
 const ANY_REMEMBERED: &str = "SELECT EXISTS (SELECT 1 FROM oncue_remembered)";
 pub(super) const REMEMBERED: &str =
     "SELECT EXISTS (SELECT 1 FROM oncue_remembered WHERE queue = ?1 AND id = ?2 AND until > ?3)";
-pub(super) const LIMIT: &str = "SELECT most FROM oncue_queue WHERE row = ?1";
-const LIVE: &str = "SELECT n0 + n1 + n2 + n3 + n6 + n7 FROM oncue_queue WHERE row = ?1";
 pub(super) const KNOWN: &str =
     "SELECT EXISTS (SELECT 1 FROM oncue_task WHERE queue = ?1 AND id = ?2)
     OR EXISTS (SELECT 1 FROM oncue_remembered WHERE queue = ?1 AND id = ?2 AND until > ?3)";
@@ -43,9 +41,6 @@ const RECORD: &str = "INSERT INTO oncue_record (row, record) VALUES (?1, ?2)";
 pub(super) fn check(batch: &Batch) -> Result<()> {
     if batch.replicas > 0 {
         return Err(Error::invalid("a SQLite file has no replicas to wait for; leave them out"));
-    }
-    if batch.tasks.iter().any(|task| task.group.is_some()) {
-        return Err(Error::invalid("groups are not built yet"));
     }
     check::batch(batch)
 }
@@ -66,25 +61,19 @@ pub(super) fn enqueue(tx: &mut Txn<'_>, batch: &Batch) -> Step<Option<Vec<Enqueu
         },
     };
     let queue = tx.queue_or_new(&batch.queue)?;
-    let limit: Option<i64> = conn.prepare_cached(LIMIT)?.query_row([queue], |row| row.get(0))?;
-    if let Some(limit) = limit
-        && let new = new(tx, queue, batch)?
-        && let live = live(tx, queue)?
-        && new > 0
-        && live + new > limit
+    let room = Room::read(tx, queue)?;
+    if room.is_limited()
+        && let (tasks, bytes) = room::new(tx, queue, batch)?
+        && let Err(full) = room.check(batch, tasks, bytes)
     {
-        let full = || {
-            Error::full(format!("queue {} is at its limit of {limit} tasks", batch.queue)).into()
-        };
         if batch.tasks.iter().all(|task| task.lock.is_none()) {
-            return Err(full());
+            return Err(full.into());
         }
         // Whether those with locks would be stored is seen by storing them.
         let stored = tx.attempt(|tx| {
             let answers = write(tx, batch, queue, entry)?;
-            let is_new = |answer: &&Enqueued| **answer == Enqueued::Created;
-            let new = count(answers.iter().filter(is_new).count());
-            if new > 0 && live + new > limit { Err(full()) } else { Ok(answers) }
+            room.check_stored(tx, queue, batch, &answers)?;
+            Ok(answers)
         });
         return stored.map(Some);
     }
@@ -107,25 +96,6 @@ fn write(tx: &mut Txn<'_>, batch: &Batch, queue: i64, entry: Option<i64>) -> Ste
     Ok(answers)
 }
 
-/// How many tasks of a queue have not ended.
-fn live(tx: &Txn<'_>, queue: i64) -> Step<i64> {
-    let stored: i64 = tx.conn.prepare_cached(LIVE)?.query_row([queue], |row| row.get(0))?;
-    Ok(stored + tx.live_change(queue))
-}
-
-/// How many tasks of a batch are neither there nor remembered.
-fn new(tx: &Txn<'_>, queue: i64, batch: &Batch) -> Step<i64> {
-    let mut known = tx.conn.prepare_cached(KNOWN)?;
-    let mut ids = HashSet::new();
-    for NewTask { envelope, .. } in batch.tasks.iter() {
-        let id = envelope.id();
-        if !known.query_row(params![queue, id.as_bytes(), ms(tx.now())], |row| row.get(0))? {
-            ids.insert(id);
-        }
-    }
-    Ok(count(ids.len()))
-}
-
 fn store(tx: &mut Txn<'_>, batch: &Batch, queue: i64) -> Step<Vec<Enqueued>> {
     let (conn, now) = (tx.conn, tx.now());
     let mut any_remembered: bool =
@@ -137,7 +107,7 @@ fn store(tx: &mut Txn<'_>, batch: &Batch, queue: i64) -> Step<Vec<Enqueued>> {
     let mut answers = Vec::with_capacity(batch.tasks.len());
     // The number of a task that turns out to exist goes to the next one.
     let mut spare = None;
-    for NewTask { envelope, due, front, lock, .. } in batch.tasks.iter() {
+    for NewTask { envelope, due, front, lock, group, .. } in batch.tasks.iter() {
         let (id, header) = (envelope.id(), envelope.header());
         let front = if *front { fronts.pop() } else { None };
         if any_remembered
@@ -162,13 +132,19 @@ fn store(tx: &mut Txn<'_>, batch: &Batch, queue: i64) -> Step<Vec<Enqueued>> {
             any_remembered |= answer != Enqueued::Created;
             marks |= lock::mark(lock);
         }
+        if group.is_some() {
+            marks |= GROUP;
+        }
         let row = match spare.take() {
             Some(row) => row,
             None => tx.next()?,
         };
         let ticket = Ticket::of(id, header);
-        let at = (due > now).then_some(due);
-        let state = if at.is_some() { State::Scheduled } else { State::Pending };
+        let (state, at) = match group {
+            _ if due > now => (State::Scheduled, Some(ms(due))),
+            Some(_) => (State::Aggregating, Some(row)),
+            None => (State::Pending, None),
+        };
         let place = match front {
             Some(order) if at.is_none() => Place::front(ticket.priority, order),
             _ => Place::last(ticket.priority, row),
@@ -183,7 +159,7 @@ fn store(tx: &mut Txn<'_>, batch: &Batch, queue: i64) -> Step<Vec<Enqueued>> {
             place.0,
             marks,
             ms(now),
-            at.map(ms),
+            at,
         ])?;
         if created == 0 {
             spare = Some(row);
@@ -194,8 +170,16 @@ fn store(tx: &mut Txn<'_>, batch: &Batch, queue: i64) -> Step<Vec<Enqueued>> {
         if let Some(lock) = lock {
             lock::take(tx, (queue, row, id), lock, due, since)?;
         }
+        if let Some(group) = group {
+            group::store(tx, row, group)?;
+        }
         tx.tally(queue).moved(None, Some(state));
-        tx.wake(if at.is_some() { Wake::Due } else { Wake::Ready });
+        tx.tally(queue).bytes += count(envelope.record_len());
+        match state {
+            State::Aggregating => drop(group::enter(tx, queue, row, row)?),
+            State::Scheduled => tx.wake(Wake::Due),
+            _ => tx.wake(Wake::Ready),
+        }
         answers.push(answer);
     }
     Ok(answers)

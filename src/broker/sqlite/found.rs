@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::fault::Step;
+use super::group;
 use super::lock::{self, Event};
 use super::place::Place;
 use super::task::{self, CANCELLED, FRONT, Going, go, ms};
@@ -59,11 +60,18 @@ impl Found {
 
     /// Whether it is still to run.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Scheduled | State::Pending | State::Retry)
+        use State::{Aggregating, Pending, Retry, Scheduled};
+        matches!(self.state, Scheduled | Pending | Retry | Aggregating)
     }
 
-    /// Pending at once: before the others of its line if it was to go there, else behind them.
+    /// Out of its gathering, if it is in one.
+    fn leave_group(&self, tx: &Txn<'_>) -> Step<()> {
+        if self.state == State::Aggregating { group::leave(tx, self.row) } else { Ok(()) }
+    }
+
+    /// Pending at once, by itself: before the others of its line if it was to go there, else behind them.
     pub(super) fn make_ready(self, tx: &mut Txn<'_>) -> Step<()> {
+        self.leave_group(tx)?;
         let place = self.place.due(self.marks & FRONT != 0, tx.next()?);
         let marks = self.marks & !FRONT;
         tx.conn.prepare_cached(READY)?.execute([self.row, ms(tx.now()), place.0, marks])?;
@@ -72,13 +80,16 @@ impl Found {
         Ok(())
     }
 
-    /// Due then. What is pending and stays so keeps its place.
+    /// Due then. What is pending and stays so keeps its place, and so does what gathers.
     pub(super) fn reschedule(self, tx: &mut Txn<'_>, due: Timestamp) -> Step<()> {
         if due > tx.now() {
+            self.leave_group(tx)?;
             tx.conn.prepare_cached(PUT_OFF)?.execute([self.row, ms(due)])?;
             tx.tally(self.queue).moved(Some(self.state), Some(State::Scheduled));
             tx.wake(Wake::Due);
-        } else if self.state != State::Pending {
+        } else if !matches!(self.state, State::Pending | State::Aggregating)
+            && !group::join_unless_alone(tx, self.queue, self.row, self.marks, self.state)?
+        {
             self.make_ready(tx)?;
         }
         Ok(())
@@ -86,6 +97,7 @@ impl Found {
 
     /// Archived. One that is cancelled may come from a session's hands.
     pub(super) fn archive(self, tx: &mut Txn<'_>, reason: Reason) -> Step<()> {
+        self.leave_group(tx)?;
         let marks = lock::release(tx, self.row, self.marks, Event::Ended)? & !(CANCELLED | FRONT);
         let mut archive = tx.conn.prepare_cached(ARCHIVE)?;
         archive.execute(params![self.row, ms(tx.now()), reason.code(), marks])?;

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 use super::fault::Step;
 use super::line;
+use super::setting;
 use super::task::{self, count, time};
 use super::txn::Txn;
 use crate::broker::{Kept, Listing, Page, QueueStats, TaskView};
@@ -20,8 +21,8 @@ const PAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 const QUEUE: &str = "SELECT row FROM oncue_queue WHERE name = ?1";
 const QUEUES: &str = "SELECT name FROM oncue_queue ORDER BY name";
 const STATS: &str =
-    "SELECT row, name, completed, failed, n0, n1, n2, n3, n4, n5, n6, n7, paused, most
-    FROM oncue_queue ORDER BY name";
+    "SELECT row, name, completed, failed, n0, n1, n2, n3, n4, n5, n6, n7, paused, most,
+    bytes, trimmed FROM oncue_queue ORDER BY name";
 const KEY_READ: &str = "SELECT proof FROM oncue_key WHERE id = ?1";
 const KEY_WRITE: &str = "INSERT INTO oncue_key (id, proof) VALUES (?1, ?2)";
 
@@ -54,6 +55,10 @@ pub(super) fn stats(conn: &Connection) -> Step<Vec<QueueStats>> {
         stats.paused = row.get(12)?;
         let limit: Option<i64> = row.get(13)?;
         stats.limit = limit.and_then(|limit| u64::try_from(limit).ok());
+        let bytes: Option<i64> = row.get(14)?;
+        stats.bytes = bytes.map(|bytes| u64::try_from(bytes).unwrap_or(0));
+        stats.trimmed = number(row, 15)?;
+        stats.settings = setting::read(conn, row.get(0)?)?;
         if stats.count(State::Pending) > 0 {
             stats.oldest = line::oldest(conn, row.get(0)?)?.map(time);
         }
@@ -118,10 +123,15 @@ impl Cursor {
     }
 }
 
-/// How a state is paged: by time where it has one, else in the order in which tasks were enqueued.
+/// How a state is paged: by time where it has one, by when they joined where they gather, else in the order in which tasks
+/// were enqueued.
 pub(super) fn paging(state: State) -> String {
     match state {
-        State::Scheduled | State::Retry | State::Completed | State::Archived => views(
+        State::Scheduled
+        | State::Retry
+        | State::Completed
+        | State::Archived
+        | State::Aggregating => views(
             "INDEXED BY oncue_task_at",
             "WHERE t.queue = ?1 AND t.state = ?2 AND t.at IS NOT NULL AND (t.at, t.row) > (?3, ?4)
              ORDER BY t.at, t.row LIMIT ?5 + 0",
@@ -181,7 +191,7 @@ fn view(row: &Row<'_>) -> Step<TaskView> {
     };
     Ok(TaskView {
         state,
-        until: at.filter(|_| state != State::Archived),
+        until: at.filter(|_| !matches!(state, State::Archived | State::Aggregating)),
         reason: reason.and_then(Reason::from_code),
         stored: stored.unwrap_or_else(|| Stored::damaged(id)),
         trail: trail.and_then(|trail| Trail::decode(&trail).ok()).unwrap_or_default(),

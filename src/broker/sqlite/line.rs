@@ -1,4 +1,5 @@
-//! The lines of pending tasks: one per lane and kind, each sorted by place, all in one index.
+//! The lines of pending tasks: one per lane and kind, each sorted by place, all in one index; closed gatherings of a kind
+//! stand before them.
 //!
 //! A dequeue reads only the lines of the kinds it takes, so that nothing waits behind another kind; its
 //! work grows with kinds and claims, not with the backlog. A walk jumps from group to group.
@@ -9,10 +10,11 @@ use std::collections::{BinaryHeap, HashSet, VecDeque};
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::fault::Step;
+use super::gathering::{self, Closed};
 use super::place::Place;
 use super::task::kind_number;
 use super::txn::{Txn, mutant};
-use crate::broker::{Ask, Lane};
+use crate::broker::{Ask, CLAIMS_MAX, Lane};
 use crate::clock::Timestamp;
 
 /// Most groups one walk looks at. What lies beyond is seen once those before it have gone.
@@ -48,12 +50,22 @@ pub(super) fn lane_number(lane: Lane) -> i64 {
     }
 }
 
+/// What a dequeue is to claim as one.
+pub(super) enum Pick {
+    /// A pending task.
+    Task(i64),
+    /// A closed gathering, whole.
+    Gathering(i64),
+}
+
 /// The front of one line, read in pieces.
 struct Line {
     lane: i64,
     kind: i64,
     /// How many more may be taken from it.
     left: usize,
+    /// Gatherings, before all that is pending.
+    closed: VecDeque<Closed>,
     /// Row and place, in order.
     read: VecDeque<(i64, i64)>,
     /// Read up to here.
@@ -72,6 +84,12 @@ impl Line {
             self.read.push_back((row.get(0)?, self.after));
         }
         Ok(())
+    }
+
+    /// Where it stands among the others: a gathering lends nobody behind it a worse place than they have.
+    fn place(&self) -> Option<i64> {
+        let closed = self.closed.front().map(|closed| closed.place.0);
+        closed.into_iter().chain(self.read.front().map(|(_, place)| *place)).min()
     }
 }
 
@@ -92,7 +110,7 @@ impl<'c> Front<'c> {
     }
 }
 
-fn lines(tx: &Txn<'_>, queue: i64, ask: &Ask) -> Step<Vec<Line>> {
+fn lines(tx: &Txn<'_>, queue: i64, ask: &Ask, with_groups: bool) -> Step<Vec<Line>> {
     let start = if mutant!(tx, LastInFirstOut) { -i64::MAX } else { -1 };
     let mut seen = HashSet::new();
     let mut kinds: Vec<(i64, usize)> = (ask.accept.iter())
@@ -106,48 +124,70 @@ fn lines(tx: &Txn<'_>, queue: i64, ask: &Ask) -> Step<Vec<Line>> {
     }
     let mixed = [Lane::Shared, Lane::Alone];
     let lanes = if mutant!(tx, MixLanes) { &mixed[..] } else { &[ask.lane][..] };
-    let line = |lane, (kind, left)| Line { lane, kind, left, read: VecDeque::new(), after: start };
-    Ok(lanes
-        .iter()
+    let line = |lane, (kind, left)| {
+        let (closed, read) = (VecDeque::new(), VecDeque::new());
+        Line { lane, kind, left, closed, read, after: start }
+    };
+    let mut lines: Vec<Line> = (lanes.iter())
         .flat_map(|lane| kinds.iter().map(move |kind| line(lane_number(*lane), *kind)))
-        .collect())
+        .collect();
+    if with_groups {
+        for line in lines.iter_mut().filter(|line| line.lane == lane_number(Lane::Shared)) {
+            line.closed = gathering::closed(tx, queue, line.kind, line.left.min(ask.max))?;
+        }
+    }
+    Ok(lines)
 }
 
 /// Whether there is anything to claim.
-pub(super) fn is_empty(tx: &Txn<'_>, queue: i64, ask: &Ask) -> Step<bool> {
+pub(super) fn is_empty(tx: &Txn<'_>, queue: i64, ask: &Ask, with_groups: bool) -> Step<bool> {
     let mut front = Front::new(tx)?;
-    for mut line in lines(tx, queue, ask)? {
+    for mut line in lines(tx, queue, ask, with_groups)? {
         line.read(&mut front, queue, 1)?;
-        if !line.read.is_empty() {
+        if line.place().is_some() {
             return Ok(ask.max == 0);
         }
     }
     Ok(true)
 }
 
-/// The rows that stand first in the lines asked for, all kinds merged by place.
-pub(super) fn first(tx: &Txn<'_>, queue: i64, ask: &Ask) -> Step<Vec<i64>> {
-    let mut lines = lines(tx, queue, ask)?;
+/// What stands first in the lines asked for, all kinds merged by place. A gathering that has no room in the answer
+/// holds up its line until the next one.
+pub(super) fn first(tx: &Txn<'_>, queue: i64, ask: &Ask, with_groups: bool) -> Step<Vec<Pick>> {
+    let mut lines = lines(tx, queue, ask, with_groups)?;
     let piece = ask.max / lines.len().max(1) + 1;
     let mut front = Front::new(tx)?;
     let mut fronts = BinaryHeap::new();
     for (index, line) in lines.iter_mut().enumerate() {
         line.read(&mut front, queue, piece)?;
-        fronts.extend(line.read.front().map(|(_, place)| Reverse((*place, index))));
+        fronts.extend(line.place().map(|place| Reverse((place, index))));
     }
-    let mut rows = Vec::with_capacity(ask.max);
-    while rows.len() < ask.max
+    let (mut picks, mut claims) = (Vec::with_capacity(ask.max), 0);
+    while picks.len() < ask.max
+        && claims < CLAIMS_MAX
         && let Some(Reverse((_, index))) = fronts.pop()
     {
         let line = &mut lines[index];
-        rows.extend(line.read.pop_front().map(|(row, _)| row));
+        if let Some(closed) = line.closed.pop_front() {
+            if claims > 0 && claims + closed.tasks > CLAIMS_MAX {
+                continue;
+            }
+            claims += closed.tasks;
+            picks.push(Pick::Gathering(closed.row));
+        } else {
+            claims += 1;
+            picks.extend(line.read.pop_front().map(|(row, _)| Pick::Task(row)));
+        }
         line.left -= 1;
-        if line.read.is_empty() && line.left > 0 {
+        if line.left == 0 {
+            continue;
+        }
+        if line.read.is_empty() && line.closed.is_empty() {
             line.read(&mut front, queue, piece)?;
         }
-        fronts.extend(line.read.front().map(|(_, place)| Reverse((*place, index))));
+        fronts.extend(line.place().map(|place| Reverse((place, index))));
     }
-    Ok(rows)
+    Ok(picks)
 }
 
 /// Tasks of one lane, kind, priority and freshness.

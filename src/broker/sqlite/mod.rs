@@ -6,13 +6,17 @@
 
 mod act;
 mod advance;
+mod concurrency;
 mod dequeue;
 mod enqueue;
 mod fault;
 mod file;
 mod forget;
 mod found;
+mod gathering;
+mod group;
 mod inspect;
+mod keep;
 mod line;
 mod lock;
 mod note;
@@ -25,8 +29,10 @@ mod presence;
 mod reader;
 mod reclaim;
 mod retire;
+mod room;
 mod schema;
 mod session;
+mod setting;
 mod settle;
 mod task;
 #[cfg(test)]
@@ -48,8 +54,8 @@ use super::check;
 use super::marks::Marks;
 use super::{
     Act, Acted, Advanced, Annotate, Ask, Batch, Beat, Beaten, Broker, Cancelled, Claim, Enqueued,
-    Entry, Inspect, Kept, Listing, LockName, Note, Operate, Page, Present, QueueStats, Reply,
-    Session, Setting, Settled, Settlement, Signal, Slot, Sweep, TaskView, Timetable, Wake,
+    Entry, Gathering, Inspect, Kept, Listing, LockName, Note, Operate, Page, Present, QueueStats,
+    Reply, Session, Setting, Settled, Settlement, Signal, Slot, Sweep, TaskView, Timetable, Wake,
     WorkerId,
 };
 use crate::clock::Timestamp;
@@ -276,8 +282,8 @@ impl Inspect for SqliteBroker {
         self.read(inspect::queues)
     }
 
-    fn groups(&self, _: QueueName) -> Reply<Vec<super::Gathering>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn groups(&self, queue: QueueName) -> Reply<Vec<Gathering>> {
+        self.read(move |conn| gathering::list(conn, &queue))
     }
 
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
@@ -358,7 +364,7 @@ impl Operate for SqliteBroker {
     }
 
     fn set(&self, queue: QueueName, setting: Setting) -> Reply<()> {
-        self.0.writer.call(Haste::Hard, move |tx| operate::set(tx, &queue, &setting))
+        self.0.writer.call(Haste::Hard, move |tx| setting::set(tx, &queue, &setting))
     }
 
     fn workers(&self) -> Reply<Vec<Present>> {

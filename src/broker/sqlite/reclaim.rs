@@ -11,12 +11,14 @@ use rusqlite::params;
 
 use super::dequeue::hold;
 use super::fault::Step;
+use super::gathering;
 use super::line;
 use super::session::{self, Status};
 use super::task::{kind_number, ms, time};
 use super::txn::{Txn, mutant};
 use crate::broker::{Cause, Claim, SESSION_MEMORY, Sweep};
 use crate::clock::Timestamp;
+use crate::state::State;
 
 /// Most sessions one call kills.
 const KILL_MAX: usize = 500;
@@ -48,7 +50,8 @@ pub(super) fn reclaim(tx: &mut Txn<'_>, sweep: &Sweep) -> Step<Option<Vec<Claim>
         let idle = !tick.must_write
             && expired.is_empty()
             && dead(tx, queue, 1)?.is_empty()
-            && line::overdue(tx, queue, &known, cutoff, 1)?.is_empty();
+            && line::overdue(tx, queue, &known, cutoff, 1)?.is_empty()
+            && gathering::overdue(tx, queue, &known, cutoff, 1)?.is_empty();
         if idle {
             tx.desk.ticks.insert(queue, tx.now());
         }
@@ -61,12 +64,16 @@ pub(super) fn reclaim(tx: &mut Txn<'_>, sweep: &Sweep) -> Step<Option<Vec<Claim>
     }
     let lost = lost(tx, queue, sweep.max, until)?;
     let refused = line::overdue(tx, queue, &known, cutoff, sweep.max - lost.len())?;
-    if lost.is_empty() && refused.is_empty() {
+    let room = sweep.max - lost.len() - refused.len();
+    let gathered = gathering::overdue(tx, queue, &known, cutoff, room)?;
+    if lost.is_empty() && refused.is_empty() && gathered.is_empty() {
         return Ok(Some(Vec::new()));
     }
     let Some(session) = session::enter(tx, &sweep.session, sweep.lease)? else { return Ok(None) };
-    let mut taken = hold(tx, &lost, queue, session, Cause::Lost)?;
-    taken.extend(hold(tx, &refused, queue, session, Cause::Refused)?);
+    // A lost claim is active already, in other hands.
+    let mut taken = hold(tx, &lost, queue, session, Cause::Lost, State::Active)?;
+    taken.extend(hold(tx, &refused, queue, session, Cause::Refused, State::Pending)?);
+    taken.extend(gathering::take(tx, &gathered, queue, session, Cause::Refused)?);
     Ok(Some(taken))
 }
 

@@ -6,6 +6,7 @@ use rusqlite::params;
 
 use super::fault::Step;
 use super::found::Found;
+use super::group;
 use super::place::Place;
 use super::session::{self, Known, Status};
 use super::task;
@@ -59,6 +60,9 @@ fn hand_back(tx: &mut Txn<'_>, session: &Known, known: &HashSet<TaskId>) -> Step
         count += 1;
         if found.marks & task::CANCELLED != 0 {
             found.archive(tx, Reason::Cancelled)?;
+            continue;
+        }
+        if group::join_unless_alone(tx, session.queue, found.row, found.marks, State::Active)? {
             continue;
         }
         back.execute(params![found.row, State::Pending.code()])?;

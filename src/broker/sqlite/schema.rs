@@ -11,8 +11,12 @@ use crate::error::Error;
 const APPLICATION_ID: i32 = 0x6F6E_6375;
 
 /// Every version of the schema, from the first.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema.sql"), include_str!("operate.sql"), include_str!("locks.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema.sql"),
+    include_str!("operate.sql"),
+    include_str!("locks.sql"),
+    include_str!("groups.sql"),
+];
 
 const VERSION_READ: &str = "SELECT value FROM oncue_meta WHERE name = 'schema'";
 const VERSION_WRITE: &str = "INSERT INTO oncue_meta (name, value) VALUES ('schema', ?1)

@@ -3,6 +3,7 @@
 use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use super::fault::Step;
+use super::group;
 use super::line::lane_number;
 use super::lock::{self, Event};
 use super::place::Place;
@@ -120,6 +121,10 @@ impl Held {
         }
         if order.leads_to().is_some_and(State::is_terminal) {
             self.marks = lock::release(tx, self.row, self.marks, Event::Ended)?;
+        }
+        let is_shared = matches!(order, Order::Release { lane: Lane::Shared });
+        if is_shared && group::join(tx, self.queue, self.row, self.marks, State::Active)? {
+            return Ok(());
         }
         match self.leads_to(tx, order) {
             Some(to) => self.go_on(tx, &to),

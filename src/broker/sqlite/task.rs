@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::fault::Step;
 use super::found::ARCHIVE;
+use super::group;
 use super::lock::{self, Event};
 use super::note;
 use super::place::Place;
@@ -30,6 +31,8 @@ pub(super) const FRONT: i64 = 16;
 pub(super) const NOTE: i64 = 32;
 /// Marks: the hold of the lock it has not released, by code; 0: there is none.
 pub(super) const LOCK: i64 = 64 | 128;
+/// Marks: it has a row in `oncue_grouped`.
+pub(super) const GROUP: i64 = 256;
 
 // Two reads by row: as a join SQLite would plan it anew for every task.
 pub(super) const TASK: &str =
@@ -37,9 +40,13 @@ pub(super) const TASK: &str =
 pub(super) const RECORD: &str = "SELECT record FROM oncue_record WHERE row = ?1";
 const TRAIL_READ: &str = "SELECT trail FROM oncue_trail WHERE row = ?1";
 pub(super) const HOLD: &str = "UPDATE oncue_task SET state = 2, session = ?2 WHERE row = ?1";
+/// Of a task with a group: while it gathers it has a number where others have a time.
+pub(super) const HOLD_GROUPED: &str =
+    "UPDATE oncue_task SET state = 2, session = ?2, at = NULL WHERE row = ?1";
 pub(super) const MARK: &str = "UPDATE oncue_task SET marks = marks | ?2 WHERE row = ?1";
 pub(super) const MARKS: &str = "UPDATE oncue_task SET marks = ?2 WHERE row = ?1";
 pub(super) const DELETE_TASK: &str = "DELETE FROM oncue_task WHERE row = ?1";
+pub(super) const LENGTH: &str = "SELECT length(record) FROM oncue_record WHERE row = ?1";
 const DELETE_RECORD: &str = "DELETE FROM oncue_record WHERE row = ?1";
 const DELETE_TRAIL: &str = "DELETE FROM oncue_trail WHERE row = ?1";
 const DELETE_RESULT: &str = "DELETE FROM oncue_result WHERE row = ?1";
@@ -67,7 +74,8 @@ pub(super) fn kind_number(kind: KindHash) -> i64 {
     i64::try_from(kind.number()).unwrap_or(0)
 }
 
-fn kind_hash(number: i64) -> KindHash {
+/// A stored kind.
+pub(super) fn kind_hash(number: i64) -> KindHash {
     let [_, _, _, a, b, c, d, e] = number.to_be_bytes();
     KindHash([a, b, c, d, e])
 }
@@ -101,7 +109,8 @@ pub(super) fn claim(tx: &mut Txn<'_>, row: i64, session: i64, cause: Cause) -> S
     let mut record = tx.conn.prepare_cached(RECORD)?;
     let record: Option<Vec<u8>> = record.query_row([row], |found| found.get(0)).optional()?;
     let stored = Stored::found(ticket.id, record, trail.as_ref().err());
-    tx.conn.prepare_cached(HOLD)?.execute([row, session])?;
+    let hold = if marks & GROUP == 0 { HOLD } else { HOLD_GROUPED };
+    tx.conn.prepare_cached(hold)?.execute([row, session])?;
     if cause == Cause::Dequeued {
         let left = lock::release(tx, row, marks, Event::Started)?;
         if left != marks {
@@ -160,6 +169,14 @@ pub(super) struct Going {
 pub(super) fn go(tx: &mut Txn<'_>, going: &Going) -> Step<()> {
     let Going { row, queue, marks, .. } = *going;
     lock::release(tx, row, marks, Event::Ended)?;
+    if tx.counts_bytes(queue)? {
+        let mut length = tx.conn.prepare_cached(LENGTH)?;
+        let length: Option<i64> = length.query_row([row], |row| row.get(0)).optional()?;
+        tx.tally(queue).bytes -= length.unwrap_or(0);
+    }
+    if marks & GROUP != 0 {
+        group::forget(tx, row, going.from)?;
+    }
     tx.conn.prepare_cached(DELETE_TASK)?.execute([row])?;
     tx.conn.prepare_cached(DELETE_RECORD)?.execute([row])?;
     if marks & TRAIL != 0 {

@@ -4,7 +4,7 @@
 //! tasks touches the row of its queue once. A [`Txn`] also reads outside a transaction
 //! ([`Txn::is_writing`] is false then); it does not begin or end one, the [`writer`](super::writer) does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -23,12 +23,14 @@ const QUEUE_FIND: &str = "SELECT row FROM oncue_queue WHERE name = ?1";
 const QUEUE_NEW: &str = "INSERT INTO oncue_queue (name) VALUES (?1)";
 const NEXT_READ: &str = "SELECT value FROM oncue_meta WHERE name = 'next'";
 const NEXT_WRITE: &str = "UPDATE oncue_meta SET value = ?1 WHERE name = 'next'";
+pub(super) const COUNTED: &str = "SELECT bytes IS NOT NULL FROM oncue_queue WHERE row = ?1";
 pub(super) const TALLY: &str =
     "UPDATE oncue_queue SET n0 = n0 + ?2, n1 = n1 + ?3, n2 = n2 + ?4, n3 = n3 + ?5,
     n4 = n4 + ?6, n5 = n5 + ?7, n6 = n6 + ?8, n7 = n7 + ?9,
-    completed = completed + ?10, failed = failed + ?11 WHERE row = ?1";
+    completed = completed + ?10, failed = failed + ?11, trimmed = trimmed + ?12,
+    bytes = bytes + ?13 WHERE row = ?1";
 
-/// What a writer knows from one transaction to the next. Emptied by a rollback, but for its first line.
+/// What a writer knows from one transaction to the next.
 pub(super) struct Desk {
     clock: Arc<dyn Clock>,
     #[cfg(feature = "failpoints")]
@@ -39,6 +41,11 @@ pub(super) struct Desk {
     pub(super) ticks: HashMap<i64, Timestamp>,
     /// When old ids were last looked for.
     pub(super) forgot: Timestamp,
+    /// Queues whose bytes are counted, or are not: true until somebody else commits.
+    counted: HashMap<i64, bool>,
+    /// Queues where a dequeue of this process met a limit of what is active: it waits for a task to end. Bounded by
+    /// the number of queues; kept over a rollback.
+    held_up: HashSet<i64>,
 }
 
 impl Desk {
@@ -50,6 +57,8 @@ impl Desk {
             queues: HashMap::new(),
             ticks: HashMap::new(),
             forgot: Timestamp(0),
+            counted: HashMap::new(),
+            held_up: HashSet::new(),
         }
     }
 
@@ -58,6 +67,12 @@ impl Desk {
         self.queues.clear();
         self.ticks.clear();
         self.forgot = Timestamp(0);
+        self.counted.clear();
+    }
+
+    /// Somebody else committed.
+    pub(super) fn notice_others(&mut self) {
+        self.counted.clear();
     }
 }
 
@@ -67,6 +82,11 @@ pub(super) struct Tally {
     counts: [i64; State::ALL.len()],
     pub(super) completed: i64,
     pub(super) failed: i64,
+    pub(super) trimmed: i64,
+    /// Bytes of records. What goes is left out while they are not counted; the sum is then not kept either.
+    pub(super) bytes: i64,
+    /// Whether a task came out of the hands of its session.
+    ended: bool,
 }
 
 impl Tally {
@@ -74,6 +94,7 @@ impl Tally {
     pub(super) fn moved(&mut self, from: Option<State>, to: Option<State>) {
         if let Some(state) = from {
             self.counts[usize::from(state.code())] -= 1;
+            self.ended |= state == State::Active;
         }
         if let Some(state) = to {
             self.counts[usize::from(state.code())] += 1;
@@ -151,6 +172,36 @@ impl<'c> Txn<'c> {
         self.tallies.entry(queue).or_default()
     }
 
+    /// How this transaction changed the number of tasks of a queue in a state.
+    pub(super) fn change(&self, queue: i64, state: State) -> i64 {
+        self.tallies.get(&queue).map_or(0, |tally| tally.counts[usize::from(state.code())])
+    }
+
+    /// Whether the bytes of a queue are counted.
+    pub(super) fn counts_bytes(&mut self, queue: i64) -> Step<bool> {
+        if let Some(counted) = self.desk.counted.get(&queue) {
+            return Ok(*counted);
+        }
+        let counted = self.conn.prepare_cached(COUNTED)?.query_row([queue], |row| row.get(0))?;
+        self.desk.counted.insert(queue, counted);
+        Ok(counted)
+    }
+
+    /// They are from now on, or are not any more.
+    pub(super) fn count_bytes(&mut self, queue: i64, counted: bool) {
+        self.desk.counted.insert(queue, counted);
+    }
+
+    /// A dequeue found less than it asked for since enough tasks are active: the next that ends wakes Ready.
+    pub(super) fn hold_up(&mut self, queue: i64) {
+        self.desk.held_up.insert(queue);
+    }
+
+    /// There is no such limit any more.
+    pub(super) fn let_go(&mut self, queue: i64) {
+        self.desk.held_up.remove(&queue);
+    }
+
     /// How this transaction changed the number of tasks of a queue that have not ended.
     pub(super) fn live_change(&self, queue: i64) -> i64 {
         let ended = [State::Completed, State::Archived].map(|state| usize::from(state.code()));
@@ -203,11 +254,17 @@ impl<'c> Txn<'c> {
         if let Some(next) = self.next {
             self.conn.prepare_cached(NEXT_WRITE)?.execute([next])?;
         }
-        for (queue, Tally { counts: [a, b, c, d, e, f, g, h], completed, failed }) in &self.tallies
-        {
-            self.conn
-                .prepare_cached(TALLY)?
-                .execute([queue, a, b, c, d, e, f, g, h, completed, failed])?;
+        for (queue, tally) in &self.tallies {
+            let Tally { counts, completed, failed, trimmed, bytes, ended } = tally;
+            let [a, b, c, d, e, f, g, h] = counts;
+            let mut write = self.conn.prepare_cached(TALLY)?;
+            write.execute([queue, a, b, c, d, e, f, g, h, completed, failed, trimmed, bytes])?;
+            self.wakes[marks::index(Wake::Ready)] |= *ended && self.desk.held_up.contains(queue);
+            // There is room for an enqueue.
+            self.wakes[marks::index(Wake::Settled)] |= *bytes < 0;
+            // It may be one too many to keep.
+            let archived = counts[usize::from(State::Archived.code())];
+            self.wakes[marks::index(Wake::Due)] |= archived > 0;
         }
         Ok(self.wakes)
     }

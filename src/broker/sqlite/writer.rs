@@ -374,6 +374,7 @@ impl Running {
         let version = data_version(&self.writer.conn)?;
         if version != self.version {
             self.version = version;
+            self.writer.desk.notice_others();
             if let Some(marks) = &self.writer.marks {
                 let orders = orders(&self.writer.conn)?;
                 marks.bump([true, true, true, orders != self.orders, true]);

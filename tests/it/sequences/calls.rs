@@ -1,8 +1,10 @@
 //! The calls of a history, one by one: the broker answers first, the model must say the same.
 
+use std::time::Duration;
+
 use oncue::broker::*;
 use oncue::queue::KindHash;
-use oncue::task::TaskId;
+use oncue::task::{Due, TaskId};
 
 use super::census::claimed;
 use super::run::{KINDS_ASKED, Run, Sent, Verdict, agree, coded};
@@ -33,23 +35,44 @@ impl Run {
         let now = self.bench.now();
         self.batches.push(Sent { batch, first: now, last: now });
     }
+
+    /// Tasks that are due in the same millisecond join their group in any order: so none of them are.
+    pub fn apart(&mut self, due: Due) -> Due {
+        self.serial += 1;
+        let off = Duration::from_millis(500 + self.serial % 250);
+        match due {
+            Due::Now => Due::Now,
+            Due::In(delay) => Due::In(delay + off),
+            Due::At(at) => Due::At(at.plus(off)),
+        }
+    }
+
     pub fn seal(&mut self, plan: &Plan) -> NewTask {
         let pick = plan.again.and_then(|pick| pick.checked_rem(self.tasks.len()));
         let old = pick.map(|at| self.tasks[at].clone());
         let certain = |id| self.book(|book| book.is_id_certain(id));
         if let Some(old) = old.filter(|task| certain(task.envelope.id())) {
-            return NewTask { due: plan.due, front: plan.front, ..old };
+            let front = plan.front && old.group.is_none();
+            let moves = |lock: &Lock| lock.conflict == Conflict::Reschedule;
+            let apart = old.group.is_some() || old.lock.as_deref().is_some_and(moves);
+            let due = if apart { self.apart(plan.due) } else { plan.due };
+            return NewTask { due, front, ..old };
         }
+        let gathers = plan.join.is_some();
+        let moves = plan.want.is_some_and(|want| want.conflict == Conflict::Reschedule);
+        let due = if gathers || moves { self.apart(plan.due) } else { plan.due };
         // Ids in no order, so that no broker gets away with sorting by them.
         self.serial += 1;
         let scattered =
             u128::from(self.serial).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
         let spec = task(KINDS_ASKED[plan.kind])
             .id(TaskId::from_bytes(scattered.to_be_bytes()))
-            .priority(plan.priority)
+            .priority(if gathers { 0 } else { plan.priority })
             .remember(plan.remember)
-            .due(plan.due);
-        let spec = if plan.front { spec.front() } else { spec };
+            .body(plan.body)
+            .due(due);
+        let spec = plan.join.iter().fold(spec, |spec, join| spec.group(join.terms()));
+        let spec = if plan.front && !gathers { spec.front() } else { spec };
         let spec = plan.want.iter().fold(spec, |spec, want| spec.lock(want.lock()));
         let task = spec.seal(&self.bench.queue, self.bench.now());
         self.tasks.push(task.clone());
@@ -161,14 +184,13 @@ impl Run {
         let busy: Vec<_> = self.sessions.iter().filter(busy).cloned().collect();
         let Some(at) = pick.checked_rem(busy.len()) else { return Ok(()) };
         let held = self.book(|book| book.held(busy[at].id));
-        let settlements: Vec<_> = deeds
-            .iter()
-            .filter_map(|(pick, deed)| {
-                let id = held[pick % held.len()];
-                let claim = self.claims.iter().rev().find(|claim| claim.id() == id)?;
-                Some(settlement(claim, *deed))
-            })
-            .collect();
+        let mut settlements = Vec::new();
+        for (pick, deed) in deeds {
+            let id = held[pick % held.len()];
+            if let Some(at) = self.claims.iter().rposition(|claim| claim.id() == id) {
+                settlements.push(self.settlement(at, *deed));
+            }
+        }
         self.settle(&busy[at], &settlements)?;
         if lost && !self.refused && self.book(|book| book.is_certain(busy[at].id)) {
             self.settle(&busy[at], &settlements)?;
@@ -180,7 +202,7 @@ impl Run {
     pub fn stray(&mut self, pick: usize, ticket: usize, deed: Deed) -> Verdict {
         let session = self.any_session(pick);
         let Some(at) = ticket.checked_rem(self.claims.len()) else { return Ok(()) };
-        let settlement = settlement(&self.claims[at], deed);
+        let settlement = self.settlement(at, deed);
         if self.is_stray_certain(&session, at) {
             self.settle(&session, &[settlement])
         } else {
@@ -287,20 +309,26 @@ impl Run {
         let theirs = lost(run(self.bench.broker.beat(beat.clone())));
         agree("beat", &theirs, &lost(run(self.model.beat(beat))))
     }
-}
 
-fn settlement(claim: &Claim, deed: Deed) -> Settlement {
-    let order = match deed.end {
-        End::Complete { keep, result } => {
-            let sealed =
-                || (claim.trail.attempts, result_of(claim, claim.trail.attempts, b"\"ok\""));
-            Order::Complete { keep, result: result.then(sealed) }
-        }
-        End::Retry { after, front } => Order::Retry { after, front },
-        End::Snooze(after) => Order::Snooze { after },
-        End::Release(lane) => Order::Release { lane },
-        End::Archive(reason) => Order::Archive { reason },
-        End::Drop => Order::Drop,
-    };
-    Settlement { trail: deed.trail.map(trail), ..Settlement::new(claim.ticket, order) }
+    fn settlement(&mut self, claim: usize, deed: Deed) -> Settlement {
+        // Apart like due times, for the same reason.
+        self.serial += 1;
+        let off = Duration::from_millis(500 + self.serial % 250);
+        let claim = &self.claims[claim];
+        let gathers = claim.stored.header().is_ok_and(|header| header.group.is_some());
+        let off = if gathers { off } else { Duration::ZERO };
+        let order = match deed.end {
+            End::Complete { keep, result } => {
+                let sealed =
+                    || (claim.trail.attempts, result_of(claim, claim.trail.attempts, b"\"ok\""));
+                Order::Complete { keep, result: result.then(sealed) }
+            }
+            End::Retry { after, front } => Order::Retry { after: after + off, front },
+            End::Snooze(after) => Order::Snooze { after: after + off },
+            End::Release(lane) => Order::Release { lane },
+            End::Archive(reason) => Order::Archive { reason },
+            End::Drop => Order::Drop,
+        };
+        Settlement { trail: deed.trail.map(trail), ..Settlement::new(claim.ticket, order) }
+    }
 }

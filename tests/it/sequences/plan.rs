@@ -1,4 +1,4 @@
-//! Tasks to be: what a history enqueues, and which locks it wants. Few names, so that tasks meet.
+//! Tasks to be: what a history enqueues, which locks it wants and which groups it joins. Few names, so that tasks meet.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use oncue::task::Due;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::fixture::{START, name};
+use crate::fixture::{START, Terms, gather, name};
 
 /// The longest delay there is: nothing is due later than this from now.
 const LATEST: Duration = Duration::from_secs(7_200);
@@ -24,8 +24,22 @@ pub struct Plan {
     pub remember: bool,
     pub front: bool,
     pub want: Option<Want>,
+    pub join: Option<Join>,
+    pub body: usize,
     pub again: Option<usize>,
 }
+
+/// A group to be joined, under one of [`GROUPS`].
+#[derive(Clone, Copy, Debug)]
+pub struct Join {
+    pub name: usize,
+    pub grace: Duration,
+    pub within: Option<Duration>,
+    pub most: usize,
+}
+
+/// The names of groups.
+const GROUPS: [&str; 2] = ["a", "b"];
 
 /// A lock to be taken, under one of [`NAMES`].
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +59,18 @@ pub const PLAN: Plan = Plan {
     remember: false,
     front: false,
     want: None,
+    join: None,
+    body: 2,
     again: None,
 };
+
+impl Join {
+    pub fn terms(self) -> Terms {
+        let Self { name, grace, within, most } = self;
+        let terms = gather(GROUPS[name], grace).most(most);
+        within.into_iter().fold(terms, Terms::within)
+    }
+}
 
 impl Want {
     pub fn lock(self) -> Lock {
@@ -84,20 +108,33 @@ fn want() -> impl Strategy<Value = Want> {
     )
 }
 
+/// Small and quick, so that groups close in the middle of a history.
+fn join() -> impl Strategy<Value = Join> {
+    let seconds = |all: Vec<u64>| select(all).prop_map(Duration::from_secs);
+    let within = proptest::option::of(seconds(vec![1, 30, 600]));
+    let most = select(vec![1usize, 2, 3, 3, 500, 500]);
+    (0..GROUPS.len(), seconds(vec![0, 1, 1, 10, 600]), within, most)
+        .prop_map(|(name, grace, within, most)| Join { name, grace, within, most })
+}
+
 pub fn plan() -> impl Strategy<Value = Plan> {
     let again = prop_oneof![3 => Just(None), 1 => (0..64usize).prop_map(Some)];
     let front = prop::bool::weighted(0.3);
     let want = proptest::option::weighted(0.4, want());
+    let join = proptest::option::weighted(0.5, join());
+    let body = select(vec![2usize, 2, 300]);
     // Most in one line, so that there is an order to be kept.
     let (kind, priority) = (select(vec![0usize, 0, 0, 1, 2, 3]), select(vec![0u8, 0, 0, 1, 2]));
-    (kind, priority, due(), any::<bool>(), front, want, again).prop_map(
-        |(kind, priority, due, remember, front, want, again)| Plan {
+    (kind, priority, due(), any::<bool>(), front, want, join, body, again).prop_map(
+        |(kind, priority, due, remember, front, want, join, body, again)| Plan {
             kind,
             priority,
             due,
             remember,
             front,
             want,
+            join,
+            body,
             again,
         },
     )

@@ -138,12 +138,14 @@ impl Run {
             Op::Beat { sessions } => self.beat(*sessions)?,
             Op::Cancel { pick } => self.cancel(*pick)?,
             Op::Act { pick, act } => self.act(*pick, *act)?,
+            Op::Edit { pick, body } => self.edit(*pick, *body)?,
             Op::Note { pick, notes } => self.note_held(*pick, notes)?,
             Op::StrayNote { pick, ticket, slot } => self.stray_note(*pick, *ticket, *slot)?,
             Op::Entry { remove } => self.write_entry(*remove)?,
             Op::Fire { ago, after, plans, lost } => self.fire(*ago, *after, plans, *lost)?,
             Op::Pause(paused) => self.set(Setting::Paused(*paused))?,
             Op::Limit(limit) => self.set(Setting::Limit(*limit))?,
+            Op::Set(setting) => self.set(setting.clone())?,
             Op::Tick(time) => self.bench.pass(*time),
         }
         self.look()

@@ -1,6 +1,8 @@
 //! What is SQLite's own; what all brokers share is the conformance suite's, and only touched here.
 
 mod grouping;
+mod groups;
+mod limits;
 mod locks;
 mod opening;
 mod plans;

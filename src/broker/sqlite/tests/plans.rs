@@ -5,8 +5,8 @@ use rusqlite::{StatementStatus, params_from_iter};
 use super::*;
 use crate::broker::sqlite::writer::Haste;
 use crate::broker::sqlite::{
-    advance, dequeue, enqueue, forget, found, inspect, line, lock, note, operate, reclaim, retire,
-    session, settle, task as tasks, timetable, txn,
+    advance, concurrency, dequeue, enqueue, forget, found, gathering, group, inspect, keep, line,
+    lock, note, operate, reclaim, retire, room, session, settle, task as tasks, timetable, txn,
 };
 use crate::state::State;
 
@@ -54,9 +54,32 @@ async fn what_runs_often_is_planned_once_and_searches() {
         txn::TALLY,
         enqueue::SEEN,
         enqueue::REMEMBERED,
-        enqueue::LIMIT,
+        room::ROOM,
         enqueue::KNOWN,
-        dequeue::PAUSED,
+        dequeue::STANDING,
+        concurrency::MOST,
+        concurrency::ACTIVE,
+        keep::STANDING,
+        txn::COUNTED,
+        tasks::HOLD_GROUPED,
+        tasks::LENGTH,
+        group::TERMS,
+        group::LANE,
+        group::OPEN,
+        group::GROW,
+        group::ENTER,
+        group::JOINED,
+        group::IN,
+        group::OUT,
+        group::SHRINK,
+        group::DISSOLVE,
+        group::FORGET,
+        gathering::NEXT,
+        gathering::DUE,
+        gathering::CLOSE,
+        gathering::CLOSED,
+        gathering::AFTER,
+        gathering::MEMBERS,
         operate::MARKED,
         tasks::MARK,
         tasks::MARKS,
@@ -77,7 +100,7 @@ async fn what_runs_often_is_planned_once_and_searches() {
         timetable::PASS,
         timetable::FORGET,
     ];
-    let pages = [State::Scheduled, State::Pending].map(inspect::paging);
+    let pages = [State::Scheduled, State::Pending, State::Aggregating].map(inspect::paging);
     // These read the oldest row of a table, which SQLite calls a scan.
     let oldest = [enqueue::FORGET, forget::IS_DUE];
     let searching = hot.map(str::to_owned).into_iter().chain(pages).map(|sql| (sql, true));

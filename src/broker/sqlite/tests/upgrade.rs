@@ -4,22 +4,23 @@ use rusqlite::{Connection, params};
 
 use super::*;
 use crate::broker::sqlite::place::Place;
-use crate::broker::{Beat, Inspect, Order, Settled, Settlement};
+use crate::broker::{Beat, Inspect, Operate, Order, Setting, Settled, Settlement};
 use crate::state::State;
 
-/// What version 2 was, and nothing later.
-const VERSION_2: [&str; 2] = [include_str!("../schema.sql"), include_str!("../operate.sql")];
+/// What the versions added, up to 3.
+const VERSIONS: [&str; 3] =
+    [include_str!("../schema.sql"), include_str!("../operate.sql"), include_str!("../locks.sql")];
 
 /// Where version 2 put a released task.
 fn released(order: i64) -> i64 {
     (9 << 58) | order
 }
 
-/// A file of version 2 with these tasks, by row, of one queue.
-fn version_2(bench: &Bench, tasks: &[(TaskId, i64, State)]) {
+/// A file of this version with these tasks, by row, of one queue.
+fn make(bench: &Bench, version: usize, tasks: &[(TaskId, i64, State)]) {
     let conn = Connection::open(bench.path()).expect("opens");
     conn.pragma_update(None, "application_id", 0x6F6E_6375).expect("set");
-    for sql in VERSION_2 {
+    for sql in &VERSIONS[..version] {
         conn.execute_batch(sql).expect("a table");
     }
     let kind = super::super::task::kind_number(KindHash::of("a"));
@@ -44,23 +45,30 @@ fn version_2(bench: &Bench, tasks: &[(TaskId, i64, State)]) {
     .expect("a queue");
     let session = "INSERT INTO oncue_session VALUES (1, ?1, 1, 0, ?2)";
     conn.execute(session, params![[7_u8; 16], START.plus(LEASE).0 as i64]).expect("a session");
-    conn.execute_batch(
-        "INSERT INTO oncue_meta VALUES ('schema', 2);
-         UPDATE oncue_meta SET value = 100 WHERE name = 'next'",
-    )
-    .expect("a version");
+    conn.execute("INSERT INTO oncue_meta VALUES ('schema', ?1)", [version as i64])
+        .expect("a version");
+    conn.execute("UPDATE oncue_meta SET value = 100 WHERE name = 'next'", []).expect("a number");
 }
 
 #[tokio::test]
-async fn an_older_file_is_brought_up_to_date() {
+async fn a_file_of_version_2_is_brought_up_to_date() {
+    upgraded(2, released(2)).await;
+}
+
+#[tokio::test]
+async fn a_file_of_version_3_is_brought_up_to_date() {
+    upgraded(3, Place::last(0, 2).released().0).await;
+}
+
+async fn upgraded(version: usize, released: i64) {
     let bench = Bench::new();
     let [fresh, back, doomed, front] = [(); 4].map(|()| TaskId::fresh());
     let tasks = [
         (fresh, Place::last(0, 1).0, State::Pending),
-        (back, released(2), State::Pending),
+        (back, released, State::Pending),
         (doomed, Place::last(0, 3).0, State::Active),
     ];
-    version_2(&bench, &tasks);
+    make(&bench, version, &tasks);
     let broker = bench.open();
     assert!(!broker.created());
     assert_eq!(broker.queues().await.expect("reads"), [queue()]);
@@ -84,7 +92,21 @@ async fn an_older_file_is_brought_up_to_date() {
     let claims = broker.dequeue(ask(&session, 9, &["a"])).await.expect("claimed");
     assert_eq!(ids(&claims), [front, back, fresh]);
 
+    // What was there is counted, and what is new is obeyed.
+    broker.set(queue(), Setting::Bytes(Some(1 << 30))).await.expect("set");
+    broker.set(queue(), Setting::Concurrency(Some(4))).await.expect("set");
+    let stats = &broker.stats().await.expect("reads")[0];
+    assert!(stats.bytes.is_some_and(|bytes| bytes > 0), "{stats:?}");
+    let header = Header { group: Some("x".into()), ..header("a") };
+    let mut first = task(TaskId::fresh(), header, Due::Now);
+    first.group = Some(Box::new(crate::task::Group::named("x").most(1)));
+    let member = first.envelope.id();
+    broker.enqueue(batch(vec![first])).await.expect("stored");
+    let session = Session::fresh(queue());
+    let claims = broker.dequeue(ask(&session, 9, &["a"])).await.expect("claimed");
+    assert_eq!((ids(&claims), claims[0].group), (vec![member], Some(0)));
+
     drop(broker);
     let again = bench.open();
-    assert_eq!(again.stats().await.expect("reads")[0].count(State::Active), 3);
+    assert_eq!(again.stats().await.expect("reads")[0].count(State::Active), 4);
 }
