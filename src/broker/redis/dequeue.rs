@@ -51,8 +51,7 @@ pub(super) async fn dequeue(broker: Arc<Inner>, ask: Ask) -> Result<Vec<Claim>> 
     admit()?;
     let tickets = held::tickets(told, number)?;
     let records = reply::array(records)?;
-    let mut claims =
-        claims(&broker, &keys, &tickets, trails, records, |_| Cause::Dequeued).await?;
+    let mut claims = claims(&broker, &keys, &tickets, trails, records, |_| Cause::Dequeued).await?;
     let mut rest = &mut claims[..];
     for (number, size) in (0..).zip(reply::array(groups)?) {
         let size = usize::try_from(reply::count(&size)?).unwrap_or(usize::MAX);

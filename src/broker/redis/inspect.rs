@@ -193,9 +193,7 @@ pub(super) fn ticket_of(id: TaskId, record: Vec<u8>) -> (Stored, Ticket) {
     let stored = Stored::found(id, Some(record), None);
     let ticket = match stored.header() {
         Ok(header) => Ticket::of(id, &header),
-        Err(_) => {
-            Ticket { id, priority: 0, class: 0, kind: KindHash([0; 5]), claim: 0 }
-        }
+        Err(_) => Ticket { id, priority: 0, class: 0, kind: KindHash([0; 5]), claim: 0 },
     };
     (stored, ticket)
 }

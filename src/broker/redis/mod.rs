@@ -59,9 +59,9 @@ use self::wake::Interest;
 use super::marks::Marks;
 use super::{
     Act, Acted, Advanced, Annotate, Ask, Batch, Beat, Beaten, Broker, Cancelled, Claim, Enqueued,
-    Entry, Gathering, Inspect, Kept, Listing, LockName, Note, Operate, Page, Present, QueueStats, Reply,
-    Session, Setting, Settled, Settlement, Signal, Slot, Sweep, TaskView, Timetable, Usage, Wake,
-    WorkerId, check,
+    Entry, Gathering, Inspect, Kept, Listing, LockName, Note, Operate, Page, Present, QueueStats,
+    Reply, Session, Setting, Settled, Settlement, Signal, Slot, Sweep, TaskView, Timetable, Usage,
+    Wake, WorkerId, check,
 };
 use crate::clock::Timestamp;
 use crate::envelope::{Envelope, Stored};

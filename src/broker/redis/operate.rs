@@ -10,8 +10,8 @@ use super::wake::SIGNALS;
 use super::{Inner, ms, reply};
 use crate::broker::marks::only;
 use crate::broker::{
-    About, Act, Acted, Cancelled, KIND_LIMITS_MAX, Orders, Presence, Present, RESTARTS_MAX, Setting, Signal, Ticket,
-    Wake, WorkerId,
+    About, Act, Acted, Cancelled, KIND_LIMITS_MAX, Orders, Presence, Present, RESTARTS_MAX,
+    Setting, Signal, Ticket, Wake, WorkerId,
 };
 use crate::envelope::{Envelope, Stored};
 use crate::error::{Error, Result};

@@ -349,19 +349,19 @@ fn advance() {
         "advance",
         Role::Worker,
         &[
-        |stage| {
-            stage.bench.put([task(KINDS[0]).key("k"), task(KINDS[0])]);
-            let (session, claims) = stage.bench.take_all();
-            stage.bench.end(&session, &claims[0], keep(MINUTE));
-            stage.bench.end(&session, &claims[1], Order::Retry { after: MINUTE, front: false });
-            stage.bench.put_one(task(KINDS[1]).after(MINUTE));
-            stage.server.cli(&["ZADD", &stage.key("s"), "1", "junk"]);
-            idle(stage);
-            stage.bench.pass(HOUR);
-            let queue = stage.bench.queue.clone();
-            call(move |broker| broker.advance(queue.clone(), 100))
-        },
-        too_many_and_due,
+            |stage| {
+                stage.bench.put([task(KINDS[0]).key("k"), task(KINDS[0])]);
+                let (session, claims) = stage.bench.take_all();
+                stage.bench.end(&session, &claims[0], keep(MINUTE));
+                stage.bench.end(&session, &claims[1], Order::Retry { after: MINUTE, front: false });
+                stage.bench.put_one(task(KINDS[1]).after(MINUTE));
+                stage.server.cli(&["ZADD", &stage.key("s"), "1", "junk"]);
+                idle(stage);
+                stage.bench.pass(HOUR);
+                let queue = stage.bench.queue.clone();
+                call(move |broker| broker.advance(queue.clone(), 100))
+            },
+            too_many_and_due,
         ],
     );
 }

@@ -21,6 +21,8 @@ impl<'p, 's> Scene<'p, 's> {
         let bench = &plot.bench;
         let mut ids = bench.put([task(KINDS[0]).key("one"), task(KINDS[1]).after(HOUR)]);
         ids.extend(bench.put(tasks(9)));
+        let gathers = |name, most| task(KINDS[1]).group(gather(name, HOUR).most(most));
+        let groups = [gathers("closed", 2), gathers("closed", 2), gathers("open", 2)];
         let (session, claims) = bench.take_all();
         let orders = [
             Order::Retry { after: HOUR, front: false },
@@ -38,6 +40,7 @@ impl<'p, 's> Scene<'p, 's> {
         let retired = (session, claims[5..7].to_vec());
         let session = bench.session();
         let claims = bench.take(&session, 2);
+        ids.extend(bench.put(groups));
         Self { plot, ids, held: (session, claims), retired }
     }
 
@@ -141,6 +144,20 @@ const HARMLESS: &[(&str, Deletion)] = &[
     ("ref", |scene| delete(scene, b"ref")),
 ];
 
+/// The same of what groups are kept in, one at a time.
+const HARMLESS_TO_GROUPS: &[(&str, Deletion)] = &[
+    ("gt", |scene| delete(scene, b"gt")),
+    ("gn", |scene| delete(scene, b"gn")),
+    ("gs", |scene| delete(scene, b"gs")),
+    ("go", |scene| delete(scene, b"go")),
+    ("gc", |scene| delete(scene, b"gc")),
+    ("gr", |scene| delete(scene, b"gr")),
+    ("gm:*", |scene| {
+        let numbers: Vec<Vec<u8>> = scene.plot.raw("ZRANGE", b"gs", &[b"0", b"-1"]);
+        numbers.iter().for_each(|number| delete(scene, &[&b"gm:"[..], number].concat()));
+    }),
+];
+
 #[test]
 fn nothing_of_an_intact_task_goes_with_a_key_beside_it() {
     let site = Site::new();
@@ -154,19 +171,32 @@ fn nothing_of_an_intact_task_goes_with_a_key_beside_it() {
             } else if name != other {
                 continue;
             }
-            scene.call_all();
-            scene.drain();
-            let audit = plot.audit();
-            for id in &scene.ids {
-                let places = audit.places_of(*id);
-                assert!(
-                    matches!(places[..], ["c" | "x"]),
-                    "{name}, {other}: {id} is in {places:?}"
-                );
-            }
-            assert_eq!(audit.complaint(), None, "{name}, {other}");
+            ends_whole(&scene, &format!("{name}, {other}"));
         }
     }
+}
+
+#[test]
+fn a_gathering_that_lost_a_key_is_claimed() {
+    let site = Site::new();
+    for (name, deletion) in HARMLESS_TO_GROUPS {
+        let plot = site.plot();
+        let scene = Scene::set(&plot);
+        deletion(&scene);
+        ends_whole(&scene, name);
+    }
+}
+
+#[track_caller]
+fn ends_whole(scene: &Scene<'_, '_>, name: &str) {
+    scene.call_all();
+    scene.drain();
+    let audit = scene.plot.audit();
+    for id in &scene.ids {
+        let places = audit.places_of(*id);
+        assert!(matches!(places[..], ["c" | "x"]), "{name}: {id} is in {places:?}");
+    }
+    assert_eq!(audit.complaint(), None, "{name}");
 }
 
 #[test]

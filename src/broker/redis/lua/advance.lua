@@ -69,7 +69,7 @@ local function advance(keys, args)
   local b, most, at = base(keys), min(tonumber(args[1]), STEP), now()
   local cfg = call('HMGET', b .. 'cfg', 'v', 'completed', 'archived', 'age')
   if newer(cfg[1]) then return newer(cfg[1]) end
-  local grouped = call('EXISTS', b .. 'gt') == 1
+  local grouped = call('EXISTS', b .. 'gt', b .. 'gc') > 0
   local wrong = grouped and of_other_type(b, GROUP_TYPES)
   if wrong then return wrong end
   local closed = grouped and close_due(b, at, most) or 0

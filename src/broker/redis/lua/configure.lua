@@ -6,15 +6,34 @@
 -- Reply 1; 0 if so many kinds have a limit already.
 -- Cost  O(1); O(tasks) where records are to be counted. Allowed when Redis is out of memory.
 
--- The bytes of all records, but for those that must not stay.
+-- The bytes of the records of all tasks, which are found where they are: nobody may ask which records there are, and those that
+-- must not stay are of none.
 local function all_bytes(b)
-  local orphans = {}
-  for _, id in ipairs(call('SMEMBERS', b .. 'or')) do orphans[id] = true end
-  local ids, counted = call('HKEYS', b .. 't'), {}
-  for i = 1, #ids do
-    if not orphans[ids[i]] then counted[#counted + 1] = ids[i] end
+  local seen, ids = {}, {}
+  local function add(found)
+    for _, id in ipairs(found) do
+      if not seen[id] then
+        seen[id], ids[#ids + 1] = true, id
+      end
+    end
   end
-  return bytes_of(b, counted)
+  for _, key in ipairs({ 's', 'r', 'c', 'x', 'g' }) do add(ids_of(call('ZRANGE', b .. key, 0, -1))) end
+  local held = all_held(b)
+  for i = 2, #held, 2 do
+    local some = {}
+    cut(held[i], some)
+    add(some)
+  end
+  for _, line in ipairs(lines_of(b)) do
+    for from = 0, call('LLEN', b .. line) - 1, STEP do
+      for _, entry in ipairs(call('LRANGE', b .. line, from, from + STEP - 1)) do
+        local some = {}
+        cut(ids_in(entry) or '', some)
+        add(some)
+      end
+    end
+  end
+  return bytes_of(b, ids)
 end
 
 local function limit_kind(b, kind, limit, name, most)

@@ -241,10 +241,11 @@ local function enqueue(keys, args)
   end
   if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
 
-  -- What is replaced goes when all that takes its place is there, unless it comes back itself.
+  -- What is replaced goes when all that takes its place is there, unless it comes back itself, or gathers: what takes its
+  -- place joins the same group, in which it is not any more.
   local replaced = { {}, {} }
   for _, drop in ipairs(plan.drops) do
-    local list = replaced[twice[id_of(drop.ticket)] and 1 or 2]
+    local list = replaced[(twice[id_of(drop.ticket)] or drop.from == 'g') and 1 or 2]
     list[#list + 1] = drop
   end
   drop_all(b, replaced[1])

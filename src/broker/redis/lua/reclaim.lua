@@ -17,6 +17,8 @@
 local KILL_MAX, KINDS_MAX = 500, 200
 -- Most entries of lines looked at in one call.
 local LOOKS_MAX = 5000
+-- How many tasks that gather are looked at in one call.
+local GATHER_LOOKS = 10
 -- Most steps in which what is too old is forgotten.
 local TRIMS_MAX = 20
 -- Most killed sessions, and most of their claims, looked at in one call: few of them are empty or junk; and how many
@@ -212,6 +214,34 @@ local function relearn(b, kinds, at)
   if with ~= mask then call('HSET', b .. 'ln', kind, with) end
 end
 
+-- A gathering of which a key was evicted or deleted would never close, or never be claimed: each tick looks at where some of the
+-- tasks that gather are.
+local function regather(b, at)
+  for _, ticket in ipairs(call('ZRANDMEMBER', b .. 'g', GATHER_LOOKS)) do
+    local id = id_of(ticket)
+    local group = is_ticket(ticket) and call('HGET', b .. 'gt', id)
+    if group and #group >= 23 then
+      local number = sub(group, 1, 8)
+      local row = call('HGET', b .. 'gn', number)
+      if not call('ZSCORE', b .. 'gm:' .. number, id) then
+        if line_up(b, 'LPUSH', { ticket }, at) then wake_ready(b) end
+      else
+        if not row or #row <= 17 then
+          row = struct.pack('>I6', at) .. OPEN .. sub(ticket, 20) .. sub(group, 23)
+          call('HSET', b .. 'gn', number, row)
+        end
+        if sub(row, 7, 12) == OPEN then
+          call('HSETNX', b .. 'go', sub(row, 13), number)
+          call('ZADD', b .. 'gc', 'NX', at, number)
+        else
+          call('ZADD', b .. 'gr', 'NX', 0, sub(row, 13, 17) .. sub(row, 7, 12) .. number)
+        end
+        call('ZADD', b .. 'gs', 'NX', 0, number)
+      end
+    end
+  end
+end
+
 local function forget_old(b, key, at)
   for _ = 1, TRIMS_MAX do
     local old = call('ZRANGE', b .. key, '-inf', at, 'BYSCORE', 'LIMIT', 0, KILL_MAX)
@@ -261,6 +291,7 @@ local function reclaim(keys, args)
   end
   drop_orphans(b)
   relearn(b, kinds, at)
+  regather(b, at)
   forget_old(b, 'e', at)
   forget_old(b, 'd', at)
   local marks = any_pending(b, kinds) + (is_first and 2 or 0)
