@@ -51,6 +51,8 @@ mod relay;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+use std::sync::Arc;
+
 pub use pass::{LOOK_PAST_MAX, Moved};
 pub use refused::REFUSED_MAX;
 pub use relay::{POLL, Relay};
@@ -77,6 +79,20 @@ pub trait OutboxStore: Send + Sync + 'static {
     /// it the relay reads the first page at every poll.
     fn version(&self) -> Reply<Option<i64>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+impl<S: OutboxStore + ?Sized> OutboxStore for Arc<S> {
+    fn read(&self, page: Page) -> Reply<Vec<Row>> {
+        (**self).read(page)
+    }
+
+    fn remove(&self, rows: Vec<i64>) -> Reply<()> {
+        (**self).remove(rows)
+    }
+
+    fn version(&self) -> Reply<Option<i64>> {
+        (**self).version()
     }
 }
 

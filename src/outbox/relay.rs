@@ -116,7 +116,6 @@ impl Relay {
         while !self.stop.is_cancelled() {
             // Before the pass: what is committed during it is seen by the next one.
             let seen = self.store.version().await.ok().flatten();
-            let room = self.client.broker().wait(Wake::Settled, None).await.ok();
             let failure = match self.pass(&mut refused).await {
                 Ok(Passed { moved, failure }) => {
                     total = Moved { handed: total.handed + moved.handed, ..moved };
@@ -132,7 +131,7 @@ impl Relay {
                 }
                 None if total.waiting > 0 => {
                     failures = 0;
-                    self.wait_for_room(room).await;
+                    self.wait_for_room().await;
                 }
                 None => {
                     failures = 0;
@@ -166,11 +165,13 @@ impl Relay {
     }
 
     /// Ends when a task ended somewhere, or after a while.
-    async fn wait_for_room(&self, seen: Option<u64>) {
+    async fn wait_for_room(&self) {
+        let broker = self.client.broker();
+        let seen = broker.wait(Wake::Settled, None).await.ok();
         self.rest(ROOM.0).await;
         tokio::select! {
             () = self.rest(jittered(ROOM.1)) => {}
-            Ok(_) = self.client.broker().wait(Wake::Settled, seen), if seen.is_some() => {}
+            Ok(_) = broker.wait(Wake::Settled, seen), if seen.is_some() => {}
         }
     }
 
