@@ -44,6 +44,8 @@ fn what_was_handed_over_is_known_while_it_waits_and_after_its_end() {
         // Gone without a trace but for its id.
         let handle = client.handle("default", parcel.id()).expect("a name");
         oncue::block_on(handle.delete()).expect("deleted");
+        let answers = oncue::block_on(client.hand_over(vec![parcel]));
+        assert!(matches!(answers[..], [Ok(Enqueued::Existing)]), "deleted: {answers:?}");
         let fleeting = client.parcel(Other(3)).expect("sealed");
         let answers = oncue::block_on(client.hand_over(vec![fleeting.clone()]));
         assert!(matches!(answers[..], [Ok(Enqueued::Created)]));

@@ -2,6 +2,7 @@
 
 mod hand_over;
 mod parcels;
+mod postgres;
 mod relaying;
 mod shop;
 mod transactions;

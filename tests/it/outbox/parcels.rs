@@ -6,10 +6,10 @@ use std::time::Duration;
 use oncue::broker::Enqueued;
 use oncue::broker::sqlite::{Options, SqliteBroker};
 use oncue::clock::{ManualClock, Timestamp};
+use oncue::event::Event;
 use oncue::state::State;
 use oncue::{Client, PARCEL_BYTES_MAX, Parcel, Task, Unique};
 
-use super::shop::pending;
 use crate::fixture::{HOUR, MINUTE, START};
 use crate::runtime::company::*;
 
@@ -65,10 +65,21 @@ fn all_that_a_draft_says_comes_through() {
     let holder = Number(2).draft().unique(Unique::until_end().key("a lock"));
     let holder = oncue::block_on(client.enqueue(holder)).expect("enqueued");
     assert_eq!(hand_over(&client, &read), Enqueued::Replaced(holder.id()));
-    assert_eq!(pending(&client, "default"), [read.id(), first.id()], "to the front");
     // The key finds it.
     let again = oncue::block_on(client.enqueue(Number(7).draft().key("seven"))).expect("found");
     assert_eq!((again.id(), again.is_created()), (read.id(), false));
+    let company = Company::start(client, |worker| {
+        let lane = oncue::Lane::strict(["default"]).concurrency(1);
+        worker.handle(|_: Number| async { oncue::TaskResult::Ok(()) }).lane(lane)
+    });
+    let next = || {
+        company.until(|event| match event {
+            Event::Started { id, .. } => Some(*id),
+            _ => None,
+        })
+    };
+    assert_eq!([next(), next()], [read.id(), first.id()], "to the front");
+    company.end();
 }
 
 #[test]
