@@ -12,7 +12,7 @@ use crate::queue::QueueName;
 use super::{Client, Parcel};
 
 impl Client {
-    /// Enqueues what was sealed before, by this client or another one of the namespace; answers for each in order. What is
+    /// Enqueues what was sealed before, by this client or another one of its namespace; answers for each in order. What is
     /// there already is [`Existing`](Enqueued::Existing), so whoever does not know whether it was handed over does it
     /// again: until 24 h after the task has ended.
     ///
@@ -21,8 +21,17 @@ impl Client {
     /// sent. A parcel that is [refused for good](Self::is_refused_for_good) holds up nothing.
     pub async fn hand_over(&self, parcels: Vec<Parcel>) -> Vec<Result<Enqueued>> {
         let mut lines: HashMap<QueueName, (Vec<usize>, Vec<Parcel>)> = HashMap::new();
-        let count = parcels.len();
+        let mut answers: Vec<Option<Result<Enqueued>>> = parcels.iter().map(|_| None).collect();
+        let namespace = self.0.sealer.namespace();
         for (position, parcel) in parcels.into_iter().enumerate() {
+            // It would be stored, and never open.
+            if parcel.namespace != namespace {
+                answers[position] = Some(Err(Error::invalid(format!(
+                    "a parcel sealed in namespace {:?}, for a client of {namespace:?}",
+                    parcel.namespace
+                ))));
+                continue;
+            }
             let line = lines.entry(parcel.queue().clone()).or_default();
             line.0.push(position);
             line.1.push(parcel);
@@ -30,7 +39,6 @@ impl Client {
         let lines = lines.into_iter().map(|(queue, (positions, line))| async move {
             (positions, self.hand_over_line(&queue, line).await)
         });
-        let mut answers: Vec<Option<Result<Enqueued>>> = (0..count).map(|_| None).collect();
         for (positions, line) in join_all(lines).await {
             for (position, answer) in positions.into_iter().zip(line) {
                 answers[position] = Some(answer);

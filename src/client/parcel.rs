@@ -30,6 +30,7 @@ const VERSION: u8 = 1;
 pub struct Parcel {
     pub(super) task: NewTask,
     pub(super) replicas: u8,
+    pub(super) namespace: String,
     bytes: Vec<u8>,
 }
 
@@ -37,12 +38,12 @@ pub struct Parcel {
 #[derive(Serialize, Deserialize)]
 struct Flat<'a> {
     version: u8,
+    namespace: &'a str,
     id: [u8; 16],
     due: Option<u64>,
     front: bool,
     replicas: u8,
     lock: Option<FlatLock>,
-    #[serde(borrow)]
     group: Option<FlatGroup<'a>>,
     record: &'a [u8],
 }
@@ -86,15 +87,16 @@ impl Client {
         }
         let Options { replicas, .. } = options;
         let ready = self.seal(&mut self.0.sealer.batch(1)?, &task, &options, true)?;
-        Parcel::pack(ready.task, replicas)
+        Parcel::pack(ready.task, replicas, self.0.sealer.namespace())
     }
 }
 
 impl Parcel {
-    fn pack(task: NewTask, replicas: u8) -> Result<Self> {
+    fn pack(task: NewTask, replicas: u8, namespace: &str) -> Result<Self> {
         let NewTask { envelope, due, front, lock, group, .. } = &task;
         let flat = Flat {
             version: VERSION,
+            namespace,
             id: *envelope.id().as_bytes(),
             due: match due {
                 Due::At(time) => Some(time.0),
@@ -107,7 +109,7 @@ impl Parcel {
             record: &envelope.record(),
         };
         let bytes = codec::to_bincode(&flat, PARCEL_BYTES_MAX)?;
-        Ok(Self { task, replicas, bytes })
+        Ok(Self { task, replicas, namespace: namespace.to_owned(), bytes })
     }
 
     /// Reads a parcel.
@@ -142,7 +144,8 @@ impl Parcel {
             group: flat.group.map(|group| Box::new(group.read())),
             ..NewTask::new(envelope, flat.due.map_or(Due::Now, |ms| Due::At(Timestamp(ms))))
         };
-        Ok(Self { task, replicas: flat.replicas, bytes: bytes.to_vec() })
+        let (replicas, namespace) = (flat.replicas, flat.namespace.to_owned());
+        Ok(Self { task, replicas, namespace, bytes: bytes.to_vec() })
     }
 
     /// The task.
@@ -232,5 +235,66 @@ impl fmt::Debug for Parcel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (id, queue, bytes) = (self.id(), self.queue(), self.bytes.len());
         write!(f, "Parcel {{ {id} for {queue}, {bytes} bytes }}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Header;
+    use crate::queue::Kind;
+
+    /// Format 1 but for its record, byte for byte.
+    const GOLDEN: &[u8] = b"\x01\x01n\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x01\xfb\xd2\x04\x01\x02\
+        \x01\x01\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x02\x01\x01\xfb\xe8\x03\x00\
+        \x01\x01g\xfb\xe8\x03\x01\x05\x32";
+
+    fn task(remember: bool) -> NewTask {
+        let (kind, queue) = (Kind::parse("k").expect("a kind"), "q");
+        let queue = QueueName::parse(queue).expect("a name");
+        let header = Header { remember, ..Header::new(kind, queue, Timestamp(5)) };
+        let header = header.encode().expect("encodes");
+        let length = u16::try_from(header.len()).expect("short").to_be_bytes();
+        let sealed = [&[0x9a, 1, 1, 1][..], &[0; crate::seal::OVERHEAD]].concat();
+        let record = [&length[..], &header, &sealed].concat();
+        let stored = Stored::parse(TaskId::from_bytes([7; 16]), record).expect("a record");
+        let envelope = Envelope::kept(&stored).expect("of the form of what is sealed");
+        let second = Duration::from_secs(1);
+        let lock = Lock {
+            names: vec![LockName([9; 16])],
+            hold: Hold::UntilEnd,
+            lasts: Some(second),
+            conflict: Conflict::Replace,
+            within: None,
+        };
+        let group = Group::named("g").grace(second).within(Duration::from_millis(5)).most(50);
+        NewTask {
+            front: true,
+            lock: Some(Box::new(lock)),
+            group: Some(Box::new(group)),
+            ..NewTask::new(envelope, Due::At(Timestamp(1_234)))
+        }
+    }
+
+    #[test]
+    fn format_one_is_golden() {
+        let parcel = Parcel::pack(task(true), 2, "n").expect("packs");
+        let (beside, record) = parcel.as_bytes().split_at(GOLDEN.len());
+        assert_eq!(beside, GOLDEN);
+        let length = parcel.task.envelope.record_len();
+        assert_eq!(record.len(), 1 + length, "a length of one byte, and the record");
+        assert_eq!(record[1..], parcel.task.envelope.record());
+        let read = Parcel::from_bytes(parcel.as_bytes()).expect("reads");
+        let (old, new) = (&parcel.task, &read.task);
+        assert_eq!((new.due, new.front, new.fresh), (old.due, true, false));
+        assert_eq!((&new.lock, &new.group, read.replicas), (&old.lock, &old.group, 2));
+        assert_eq!(Parcel::pack(read.task, 2, "n").expect("packs").as_bytes(), parcel.as_bytes());
+    }
+
+    /// A negative control: a broker that forgets the id would store it again.
+    #[test]
+    fn what_no_broker_would_remember_is_no_parcel() {
+        let parcel = Parcel::pack(task(false), 0, "n").expect("packs");
+        assert!(Parcel::from_bytes(parcel.as_bytes()).expect_err("forgotten").is_corrupt());
     }
 }

@@ -118,6 +118,10 @@ impl Relay {
             let seen = self.store.version().await.ok().flatten();
             let failure = match self.pass(&mut refused).await {
                 Ok(Passed { moved, failure }) => {
+                    if moved.waiting > 0 && total.waiting == 0 && failure.is_none() {
+                        let rows = moved.waiting;
+                        tracing::warn!(rows, "rows of an outbox wait for room in their queues");
+                    }
                     total = Moved { handed: total.handed + moved.handed, ..moved };
                     failure.map(|error| ("enqueue", error))
                 }

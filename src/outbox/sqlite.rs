@@ -23,9 +23,11 @@ const MAILBOX_MAX: usize = 16;
 
 const IS_THERE: &str =
     "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'oncue_outbox')";
-/// One byte more than a parcel has: what is too long is seen to be, and never read whole.
+/// One byte more than a parcel has: what is too long is seen to be, and never read whole. `substr` makes NULL of an empty
+/// blob, and a table that somebody else made may hold text: a row that cannot be read would block those behind it.
 const READ: &str =
-    "SELECT row, substr(parcel, 1, ?3 + 1) FROM oncue_outbox WHERE row > ?1 ORDER BY row LIMIT ?2";
+    "SELECT row, CAST(ifnull(substr(parcel, 1, ?3 + 1), '') AS BLOB) FROM oncue_outbox
+    WHERE row > ?1 ORDER BY row LIMIT ?2";
 const REMOVE: &str = "DELETE FROM oncue_outbox WHERE row = ?1";
 
 type Call = Box<dyn FnOnce(&mut Connection) + Send>;

@@ -121,3 +121,21 @@ fn a_full_queue_takes_what_it_has_room_for_in_order_and_others_go_on() {
         assert_eq!(pending(client, "wide"), ids(&wide[..19]));
     });
 }
+
+/// It would be stored, and archived a day later by workers that cannot open it.
+#[test]
+fn a_parcel_of_another_namespace_is_refused() {
+    let sealer = |namespace: &str| {
+        let keys = oncue::seal::Keyring::generate().expect("keys");
+        oncue::seal::Sealer::new(keys, namespace).expect("a sealer")
+    };
+    let (broker, ours) = (broker(), sealer("ours"));
+    let there = Client::new(broker.clone(), sealer("theirs")).parcel(Number(1)).expect("sealed");
+    let client = Client::new(broker, ours);
+    let here = client.parcel(Number(2)).expect("sealed");
+    let answers = hand_over(&client, &[there, here.clone()]);
+    let error = answers[0].as_ref().expect_err("refused");
+    assert!(Client::is_refused_for_good(error) && error.to_string().contains("theirs"), "{error}");
+    assert!(matches!(answers[1], Ok(Enqueued::Created)));
+    assert_eq!(pending(&client, "default"), [here.id()]);
+}
