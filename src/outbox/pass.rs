@@ -44,9 +44,12 @@ pub(super) struct Desk<'a> {
 
 impl Desk<'_> {
     /// Passes over the outbox until its end, or until it is told to stop. Rows that were handed over and could not be
-    /// removed are handed over again by the next pass, which changes nothing.
-    pub(super) async fn pass(&mut self, stops: impl Fn() -> bool) -> Result<Passed> {
-        let mut passed = Passed::default();
+    /// removed are handed over again by the next pass, which changes nothing. What it did before an error counts, too.
+    pub(super) async fn pass(
+        &mut self,
+        passed: &mut Passed,
+        stops: impl Fn() -> bool,
+    ) -> Result<()> {
         // Queues that wait: what comes later for them must not overtake.
         let mut waiting = HashSet::new();
         let mut after = 0;
@@ -58,9 +61,9 @@ impl Desk<'_> {
                 return Err(Error::corrupt("the outbox answers rows that were not asked for"));
             }
             after = last;
-            self.page(rows, &mut waiting, &mut passed).await?;
+            self.page(rows, &mut waiting, passed).await?;
         }
-        Ok(passed)
+        Ok(())
     }
 
     async fn page(

@@ -96,7 +96,8 @@ impl Relay {
     /// # Errors
     /// Of the outbox, or the first one of the broker that is not about a parcel itself; what could be handed over is.
     pub async fn once(&self) -> Result<Moved> {
-        let Passed { moved, failure } = self.pass(&mut Refused::default()).await?;
+        let (Passed { moved, failure }, outbox) = self.pass(&mut Refused::default()).await;
+        outbox?;
         match failure {
             Some(error) => Err(error),
             None => Ok(moved),
@@ -116,15 +117,14 @@ impl Relay {
         while !self.stop.is_cancelled() {
             // Before the pass: what is committed during it is seen by the next one.
             let seen = self.store.version().await.ok().flatten();
-            let failure = match self.pass(&mut refused).await {
-                Ok(Passed { moved, failure }) => {
-                    if moved.waiting > 0 && total.waiting == 0 && failure.is_none() {
-                        let rows = moved.waiting;
-                        tracing::warn!(rows, "rows of an outbox wait for room in their queues");
-                    }
-                    total = Moved { handed: total.handed + moved.handed, ..moved };
-                    failure.map(|error| ("enqueue", error))
-                }
+            let (Passed { moved, failure }, outbox) = self.pass(&mut refused).await;
+            if moved.waiting > 0 && total.waiting == 0 && failure.is_none() {
+                let rows = moved.waiting;
+                tracing::warn!(rows, "rows of an outbox wait for room in their queues");
+            }
+            total = Moved { handed: total.handed + moved.handed, ..moved };
+            let failure = match outbox {
+                Ok(()) => failure.map(|error| ("enqueue", error)),
                 Err(error) => Some(("outbox", error)),
             };
             match failure {
@@ -146,10 +146,13 @@ impl Relay {
         total
     }
 
-    async fn pass(&self, refused: &mut Refused) -> Result<Passed> {
+    /// How far a pass came, and whether the outbox failed.
+    async fn pass(&self, refused: &mut Refused) -> (Passed, Result<()>) {
         let store = &*self.store;
         let mut desk = Desk { client: &self.client, store, tell: &self.listener, refused };
-        desk.pass(|| self.stop.is_cancelled()).await
+        let mut passed = Passed::default();
+        let outbox = desk.pass(&mut passed, || self.stop.is_cancelled()).await;
+        (passed, outbox)
     }
 
     /// Ends when rows may have come, or when it is to stop.
