@@ -6,9 +6,11 @@
 #[cfg(feature = "cron")]
 mod cron;
 mod edit;
+mod hand_over;
 mod handle;
 mod middleware;
 mod notes;
+mod parcel;
 pub(crate) mod ready;
 mod store;
 
@@ -20,6 +22,7 @@ use std::time::Duration;
 pub use cron::Cron;
 pub use handle::{Handle, ResultOf};
 pub use middleware::Outgoing;
+pub use parcel::{PARCEL_BYTES_MAX, Parcel};
 
 use crate::broker::{BATCH_BYTES_MAX, BATCH_TASKS_MAX, Batch, Enqueued, NewTask, Operate};
 use crate::error::{Error, Result};

@@ -110,7 +110,6 @@ impl Error {
     }
 
     /// The same error for another caller of the same batch; the source is kept as text.
-    #[cfg(any(test, feature = "sqlite", feature = "redis", feature = "cron"))]
     pub(crate) fn replicate(&self) -> Self {
         let copy = Self::new(self.0.kind, self.0.message.clone());
         match &self.0.source {

@@ -1,4 +1,4 @@
-//! What a worker tells outside: facts, in the past tense, without a byte of any payload.
+//! What a worker, or the relay of an outbox, tells outside: facts, in the past tense, without a byte of any payload.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub enum Skipped {
     Existing(TaskId),
 }
 
-/// A fact about a worker or one of its runs.
+/// A fact about a worker or one of its runs, or about the relay of an outbox.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -171,6 +171,26 @@ pub enum Event {
     BrokerFailed {
         /// The verb.
         verb: &'static str,
+        /// The error.
+        error: String,
+    },
+    /// Rows of an outbox were handed over to the broker, and removed.
+    HandedOver {
+        /// How many.
+        rows: usize,
+    },
+    /// A row of an outbox that no broker will ever take: damaged, of a newer version, or refused for what is in it. It stays
+    /// where it is, and is passed over.
+    ParcelRefused {
+        /// Its number.
+        row: i64,
+        /// The task, if that can be read.
+        id: Option<TaskId>,
+        /// Why.
+        why: String,
+    },
+    /// An outbox could not be read, or rows not be removed from it; it is tried again.
+    OutboxFailed {
         /// The error.
         error: String,
     },

@@ -56,6 +56,7 @@ pub mod handler;
 #[cfg(feature = "isolate")]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "elsewhere nothing is isolated"))]
 mod isolate;
+pub mod outbox;
 pub mod outcome;
 mod panic;
 pub mod queue;
@@ -73,7 +74,7 @@ pub mod worker;
 
 #[cfg(feature = "cron")]
 pub use client::Cron;
-pub use client::{Client, Handle, Outgoing, ResultOf};
+pub use client::{Client, Handle, Outgoing, PARCEL_BYTES_MAX, Parcel, ResultOf};
 pub use codec::Codec;
 pub use connect::Connect;
 pub use error::{Error, Result};

@@ -86,17 +86,20 @@ impl Client {
         payload: &dyn Payload,
         options: &Options,
     ) -> Result<(Ready, Option<Ready>)> {
-        let ready = self.seal(seals, payload, options)?;
+        let ready = self.seal(seals, payload, options, options.key.is_some())?;
         let WhenFull::Spill(queue) = &options.when_full else { return Ok((ready, None)) };
         let elsewhere = Options { queue: Some(queue.clone()), ..options.clone() };
-        Ok((ready, Some(self.seal(seals, payload, &elsewhere)?)))
+        let spare = self.seal(seals, payload, &elsewhere, options.key.is_some())?;
+        Ok((ready, Some(spare)))
     }
 
-    fn seal(
+    /// Makes a task ready. One whose id is remembered may be sent again at any time, under any batch.
+    pub(super) fn seal(
         &self,
         seals: &mut SealBatch,
         payload: &dyn Payload,
         options: &Options,
+        remember: bool,
     ) -> Result<Ready> {
         let (kind, defaults) = (payload.kind()?, payload.defaults());
         let queue = QueueName::parse(options.queue.as_deref().unwrap_or(defaults.queue))?;
@@ -108,9 +111,10 @@ impl Client {
         let lock = unique.map(|unique| self.lock(&queue, &kind, unique, payload)).transpose()?;
         let headers = self.pass(&kind, &queue, &options.headers)?;
         let header = header(kind.clone(), queue.clone(), &defaults, options, self.0.broker.now())?;
+        let header = Header { remember, ..header };
         let envelope = seals.envelope(id, header, &headers, &payload.body()?)?;
         let keyed = options.key.is_some();
-        let (fresh, front) = (!keyed, options.front);
+        let (fresh, front) = (!remember, options.front);
         let (lock, group) = (lock.map(Box::new), options.group.clone().map(Box::new));
         let task = NewTask { fresh, front, lock, group, ..NewTask::new(envelope, options.due) };
         Ok(Ready { id, queue, keyed, task })

@@ -41,6 +41,12 @@ impl Envelope {
         Self { id, header, bytes, sealed }
     }
 
+    /// A record that was made ready before and kept elsewhere meanwhile: of the form of what is sealed, or refused.
+    pub(crate) fn kept(stored: &Stored) -> Result<Self> {
+        let (id, header, bytes) = (stored.id(), stored.header()?, stored.header_bytes());
+        Ok(Self::new(id, header, bytes.to_vec(), Sealed::payload(stored.sealed().to_vec())?))
+    }
+
     /// Whose it is.
     pub fn id(&self) -> TaskId {
         self.id

@@ -43,11 +43,18 @@ pub(crate) const PLAINTEXT_BYTES_MAX: usize = 4 + HEADERS_BYTES_MAX + PAYLOAD_BY
 /// Largest sealed blob, in bytes.
 pub const SEALED_BYTES_MAX: usize = OVERHEAD + PLAINTEXT_BYTES_MAX;
 
-/// Bytes that are sealed: made only here.
+/// Bytes that are sealed: made only here, or recognised by their form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(Vec<u8>);
 
 impl Sealed {
+    /// A payload that was sealed before and comes back by way of somebody else's database. Bytes of any other form are
+    /// refused, so plaintext cannot pass for one; whether it opens is found out by whoever opens it.
+    pub(crate) fn payload(bytes: Vec<u8>) -> Result<Self> {
+        Blob::parse(&bytes, Purpose::Payload)?;
+        Ok(Self(bytes))
+    }
+
     /// The bytes, safe to store anywhere.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

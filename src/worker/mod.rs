@@ -48,6 +48,7 @@ pub use builder::Builder;
 pub use config::{
     CONCURRENCY, CONCURRENCY_MAX, LEASE, Lane, SHUTDOWN, STOP_NOTICE, STUCK_AFTER, UNKNOWN_GRACE,
 };
+pub(crate) use config::{chance, jittered};
 #[cfg(feature = "failpoints")]
 pub use failpoint::FailPoints;
 pub use health::{BROKER_FAILURE_MEMORY, Health, LEASE_LOSS_MEMORY, Reason};

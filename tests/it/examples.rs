@@ -122,6 +122,26 @@ fn a_worker_lives_beside_a_web_server() {
     }
 }
 
+#[cfg(feature = "rusqlite-0_41")]
+#[test]
+fn an_order_and_its_task_are_both_there_or_neither() {
+    let home = home();
+    for _ in 0..2 {
+        let told = run("outbox", &[], &home);
+        for line in [
+            "coffee was not paid: no order, no task",
+            "is confirmed: tea",
+            "is confirmed: cake",
+            "handed over: 2",
+        ] {
+            assert!(told.contains(line), "{line}\n{told}");
+        }
+        assert!(!told.contains("confirmed: coffee"), "{told}");
+    }
+    let told = run("outbox", &["--broker", "sqlite:elsewhere.db"], &home);
+    assert!(told.contains("handed over: 2") && home.path().join("elsewhere.db").exists(), "{told}");
+}
+
 #[test]
 fn one_of_a_sort_runs_and_a_burst_is_one_run() {
     let told = run("unique", &[], &home());

@@ -39,6 +39,8 @@ mod on_redis;
 mod on_sqlite_file;
 #[cfg(feature = "sqlite")]
 mod on_sqlite_memory;
+#[cfg(feature = "rusqlite-0_41")]
+mod outbox;
 #[cfg(feature = "sqlite")]
 mod processes;
 #[cfg(feature = "redis")]

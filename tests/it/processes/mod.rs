@@ -15,6 +15,8 @@ mod files;
 mod fleet;
 mod kills;
 mod ledger;
+#[cfg(all(feature = "rusqlite-0_41", feature = "redis"))]
+mod outbox;
 mod pickup;
 mod pill;
 mod player;

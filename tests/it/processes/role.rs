@@ -61,11 +61,15 @@ pub fn play() {
         "pills" => work_among_pills(&client, Ledger::open(word(LEDGER).as_ref())),
         "ticks" => tick(&client),
         "panics" => panic_over_numbers(&client),
+        #[cfg(all(feature = "rusqlite-0_41", feature = "redis"))]
+        "shop" => super::outbox::sell(&client),
+        #[cfg(all(feature = "rusqlite-0_41", feature = "redis"))]
+        "relay" => super::outbox::relay(&client),
         _ => panic!("no role {role:?}"),
     }
 }
 
-fn word(name: &str) -> String {
+pub(super) fn word(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
 }
 
@@ -81,7 +85,7 @@ fn die_with_parent() {
 }
 
 /// Says a line to the parent, in one write.
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     // On a line of its own: the harness leaves its own line open while a test runs.
     let line = format!("\n{MARK}{line}\n");
     std::io::stdout().lock().write_all(line.as_bytes()).expect("the parent listens");

@@ -26,6 +26,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("event", 5),
     ("handler", 5),
     ("isolate", 5),
+    ("outbox", 5),
     ("timetable", 5),
     ("worker", 5),
     ("cli", 6),
@@ -46,6 +47,9 @@ const NEVER: &[(&str, &str)] = &[
     ("handler", "worker"),
     ("handler", "client"),
     ("worker", "client"),
+    // Who enqueues knows nothing of what carries parcels.
+    ("client", "outbox"),
+    ("worker", "outbox"),
     // Processes know nothing of tasks' ends, actors or workers.
     ("isolate", "client"),
     ("isolate", "event"),
@@ -80,7 +84,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("redis", &["broker/redis"]),
     // Random passwords, and digests of what is no secret; signatures of webhooks.
     ("ring", &["broker/redis", "handler", "seal", "cli"]),
-    ("rusqlite", &["broker/sqlite"]),
+    // The broker's file, and the outbox in an application's.
+    ("rusqlite", &["broker/sqlite", "outbox"]),
     ("rustls", &["broker/redis", "handler"]),
     ("rustls_native_certs", &["handler"]),
     ("seccompiler", &["isolate"]),
@@ -278,6 +283,7 @@ fn an_upward_import_is_refused() {
         ("src/broker/mod.rs", "use self::sqlite::X;", "of broker/sqlite"),
         ("src/worker/mod.rs", "use crate::broker::sqlite::X;", "of broker/sqlite"),
         ("src/worker/turn.rs", "use super::super::client::X;", "of client"),
+        ("src/client/parcel.rs", "use crate::outbox::Relay;", "of outbox"),
         ("src/isolate/pool.rs", "use crate::handler::Runner;", "of handler"),
         ("src/cli/task.rs", "use oncue::broker::sqlite::X;", "inside of a broker"),
         ("src/attic.rs", "", "is in no room"),
