@@ -105,6 +105,28 @@ local function drop_all(b, drops)
   for _, drop in ipairs(drops) do leave(b, drop.ticket, drop.from) end
 end
 
+-- What tasks of groups do in one call, in turn: one that is replaced or moved by a later one of its own batch did join its
+-- group before, and may have closed it. `fresh` has the groups of new tasks by id. Answers whether a gathering was closed, and whether
+-- one closes before all did until now.
+local function replay(b, events, fresh, twice, at)
+  local is_ready, is_next = false, false
+  for _, event in ipairs(events) do
+    local id = id_of(event.ticket)
+    if event.op == 'join' then
+      if fresh[id] then call('HSET', b .. 'gt', id, fresh[id]) end
+      local alone = { [id] = call('SISMEMBER', b .. 'z', id) == 1 }
+      local _, closed, earlier = join_groups(b, { event.ticket }, alone, at)
+      is_ready, is_next = is_ready or closed, is_next or earlier
+    elseif event.op == 'drop' then
+      if event.from == 'g' and not twice[id] then drop_all(b, { event }) end
+    else
+      leave_groups(b, { id })
+      if event.op == 'ghost' then call('HDEL', b .. 'gt', id) end
+    end
+  end
+  return is_ready, is_next
+end
+
 local function enqueue(keys, args)
   local b = base(keys)
   local cfg = call('HMGET', b .. 'cfg', 'v', 'max', 'bytes')
@@ -198,6 +220,9 @@ local function enqueue(keys, args)
         creates[i], created, first = true, created + 1, first or id
         plan.turn = plan.turn + 1
         plan.dues[i], plan.turns[i] = due, plan.turn
+        if item and band(flags[i], 32) == 32 and due <= at then
+          plan.events[#plan.events + 1] = { op = 'join', ticket = id .. suffixes[i] }
+        end
         if item then twice[id] = true end
         if plan.held[id] then plan.new[id] = i end
       end
@@ -218,11 +243,11 @@ local function enqueue(keys, args)
     local there = tonumber(call('GET', b .. 'by') or 0) or 0
     full_bytes = bytes > freed and there + bytes - freed > limit_bytes
   end
-  local groups, any_group = {}, false
+  local fresh, any_group = {}, false
   for i = 1, n do
-    if creates[i] and items[i] and band(flags[i], 32) == 32 then
+    if flags[i] and band(flags[i], 32) == 32 then
       local from, record = parts_of(items[i], flags[i])
-      groups[i], any_group = NO_GATHERING .. sub(items[i], from + 1, record - 1), true
+      fresh[ids[i]], any_group = NO_GATHERING .. sub(items[i], from + 1, record - 1), true
     end
   end
   local wrong = next(plan.locks) and (of_other_type(b, TASK_TYPES) or groups_wrong(b))
@@ -241,12 +266,12 @@ local function enqueue(keys, args)
   end
   if not cfg[1] then call('HSET', b .. 'cfg', 'v', FORMAT) end
 
-  -- What is replaced goes when all that takes its place is there, unless it comes back itself, or gathers: what takes its
-  -- place joins the same group, in which it is not any more.
+  -- What is replaced goes when all that takes its place is there, unless it comes back itself, or gathers: then it goes in turn.
   local replaced = { {}, {} }
   for _, drop in ipairs(plan.drops) do
-    local list = replaced[(twice[id_of(drop.ticket)] or drop.from == 'g') and 1 or 2]
-    list[#list + 1] = drop
+    local comes_back = twice[id_of(drop.ticket)]
+    local list = replaced[comes_back and 1 or 2]
+    if comes_back or drop.from ~= 'g' then list[#list + 1] = drop end
   end
   drop_all(b, replaced[1])
 
@@ -255,7 +280,7 @@ local function enqueue(keys, args)
     if creates[i] then
       local ticket, due = ids[i] .. suffixes[i], plan.dues[i]
       if items[i] and band(flags[i], 1) == 1 then call('HSET', b .. 'ref', ids[i], 'd') end
-      if groups[i] then call('HSET', b .. 'gt', ids[i], groups[i]) end
+      if items[i] and fresh[ids[i]] then call('HSET', b .. 'gt', ids[i], fresh[ids[i]]) end
       if due > at then
         is_next = schedule(b, ticket, due) or is_next
       elseif items[i] and band(flags[i], 8) == 8 and not plan.behind[i] then
@@ -278,12 +303,22 @@ local function enqueue(keys, args)
       if move.from == 'p' or move.from == 'g' then leave(b, move.ticket, move.from) else left[#left + 1] = move end
     end
   end
-  local closes_first = false
+  local closed, closes_first = false, false
+  if next(plan.locks) and #plan.events > 0 and (any_group or call('EXISTS', b .. 'gt') == 1) then
+    closed, closes_first = replay(b, plan.events, fresh, twice, at)
+    local others = {}
+    for _, one in ipairs(waiting) do
+      if not call('ZSCORE', b .. 'g', one.ticket) then others[#others + 1] = one end
+    end
+    waiting = others
+  end
   if next(items) and (any_group or next(plan.moves) or next(plan.behind) or call('EXISTS', b .. 'vp') == 1) then
     table.sort(waiting, function(x, y) return x.turn < y.turn end)
     local tickets = {}
     for i = 1, #waiting do tickets[i] = waiting[i].ticket end
-    is_ready, closes_first = line_up(b, 'LPUSH', tickets, at)
+    local is_next_group
+    is_ready, is_next_group = line_up(b, 'LPUSH', tickets, at)
+    is_ready, closes_first = is_ready or closed, closes_first or is_next_group
   else
     local lines = {}
     for i = 1, #waiting do

@@ -69,11 +69,11 @@ end
 -- joined (`turns`), those no longer at the front (`behind`). By id: where new ones are (`new`), their locks (`held`),
 -- holders that are due at another time (`moves`), those that are gone and forgotten (`gone`). By name: locks, false
 -- where there is none. Lists: names that are free (`freed`), holders to be dropped (`drops`), ids to be remembered,
--- positions of new ones dropped for the last lock.
+-- positions of new ones dropped for the last lock, and what tasks of groups do in turn (`events`).
 local function new_plan()
   return {
     dues = {}, turns = {}, turn = 0, behind = {}, new = {}, held = {}, moves = {}, gone = {}, locks = {}, freed = {},
-    drops = {}, remember = {}, dropped = {},
+    drops = {}, remember = {}, dropped = {}, events = {},
   }
 end
 
@@ -138,6 +138,7 @@ local function plan_move(plan, owner, from, due, at)
   end
   if stays then return end
   plan.turn = plan.turn + 1
+  plan.events[#plan.events + 1] = { op = due > at and 'leave' or 'join', ticket = owner }
   if i then
     plan.turns[i], plan.behind[i] = plan.turn, true
   else
@@ -149,6 +150,7 @@ end
 local function plan_drop(b, plan, owner, from, at)
   local id = id_of(owner)
   set_until(b, plan, owner, at, at)
+  plan.events[#plan.events + 1] = { op = from == 'n' and 'ghost' or 'drop', ticket = owner, from = from }
   if from == 'n' then
     plan.dropped[#plan.dropped + 1] = plan.new[id]
     plan.new[id], plan.held[id] = nil, nil
