@@ -12,6 +12,9 @@ use super::run::{Run, Verdict, agree, coded, ensure};
 use crate::fixture::*;
 use crate::model::{Book, First};
 
+/// Most calls until nothing is due: more than there are tasks in any history.
+const CALLS_MAX: usize = 1_000;
+
 impl Run {
     /// `next` may or may not heed the ends of retentions.
     pub fn advance(&mut self, limit: usize) -> Verdict {
@@ -19,8 +22,10 @@ impl Run {
         let (joins, closes) = self.book(|book| (joins(book), book.closing()));
         let limit = if joins { BATCH_TASKS_MAX } else { limit };
         let closes = closes.first().is_some_and(|(at, _)| *at <= self.bench.now());
-        let mut sum = (0, 0);
+        let (mut sum, mut calls) = ((0, 0), 0);
         let last = loop {
+            calls += 1;
+            ensure(calls <= CALLS_MAX, || format!("more is due after {CALLS_MAX} calls"))?;
             let reply = run(self.bench.broker.advance(self.bench.queue.clone(), limit));
             let step = coded(reply)?;
             let count = step.moved + step.expired;
