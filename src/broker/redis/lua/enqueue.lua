@@ -292,7 +292,8 @@ local function enqueue(keys, args)
       end
     end
   end
-  -- A holder has its new place before it leaves the old one, but for one that is to stand anew in its line.
+  -- A holder has its new place before it leaves the old one, but for one that is to stand anew in its line. One that gathered
+  -- leaves and joins in turn.
   local left = {}
   for _, move in pairs(plan.moves) do
     if move.due > at then
@@ -300,7 +301,7 @@ local function enqueue(keys, args)
       if move.from ~= 's' then left[#left + 1] = move end
     elseif move.left then
       waiting[#waiting + 1] = move
-      if move.from == 'p' or move.from == 'g' then leave(b, move.ticket, move.from) else left[#left + 1] = move end
+      if move.from == 'p' then leave(b, move.ticket, 'p') elseif move.from ~= 'g' then left[#left + 1] = move end
     end
   end
   local closed, closes_first = false, false

@@ -132,8 +132,10 @@ local function plan_move(plan, owner, from, due, at)
     stays = stays and plan.dues[i] <= at
     plan.dues[i] = due
   else
-    stays = stays and (from == 'p' or from == 'g') and not (move and move.left)
-    plan.moves[id] = { ticket = owner, from = from, due = due, left = not stays, turn = move and move.turn }
+    -- One that was moved and is due again has its new place, and keeps that.
+    if move then stays = stays and move.due <= at else stays = stays and (from == 'p' or from == 'g') end
+    local left = not stays or (move and move.left) or false
+    plan.moves[id] = { ticket = owner, from = from, due = due, left = left, turn = move and move.turn }
     move = plan.moves[id]
   end
   if stays then return end
