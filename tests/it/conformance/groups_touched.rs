@@ -243,3 +243,21 @@ fn a_task_that_replaces_one_of_its_group_joins_it_anew() {
     let group = bench.groups().remove(0);
     assert_eq!((bench.groups().len(), group.tasks, group.since), (1, 1, bench.now()));
 }
+
+#[test]
+fn one_that_tasks_of_one_batch_put_off_and_fetch_back_gathers_once() {
+    let bench = open();
+    let (id, other) = (bench.put_one(locked()), bench.put_one(member("g")));
+    let contender = |due| {
+        let conflict = Conflict::Reschedule;
+        task(KINDS[0]).due(due).lock(Lock { conflict, ..lock([1]) })
+    };
+    let batch = bench.batch([Due::In(SECOND), Due::Now, Due::Now].map(contender));
+    assert_eq!(bench.enqueue(&batch), [Enqueued::Moved(id); 3]);
+    assert_eq!(bench.stats().count(State::Aggregating), 2);
+    assert_eq!(bench.groups().iter().map(|group| group.tasks).sum::<u64>(), 2);
+    bench.close();
+    let mut claimed = ids(&bench.take_all().1);
+    claimed.sort();
+    assert_eq!(claimed, [id, other]);
+}
