@@ -77,6 +77,30 @@ fn what_a_queue_holds_runs_and_keeps_is_limited_and_shown() {
     let client = client(folder);
     let group = oncue::Group::named("g").grace(Duration::from_secs(3_600));
     oncue::block_on(client.enqueue(Number(1).draft().group(group))).expect("enqueued");
+    let enqueue = [
+        "task",
+        "enqueue",
+        "--kind",
+        "number",
+        "--payload",
+        "2",
+        "--group",
+        "g",
+        "--group-most",
+        "9",
+    ];
+    answer(folder, &enqueue);
+    for wrong in [
+        &["--group-most", "501"][..],
+        &["--group-grace", "2years"],
+        &["--front"],
+        &["--group", "a b"],
+    ] {
+        let args = [&enqueue[..8], wrong].concat();
+        let args = if wrong[0] == "--group" { [&enqueue[..6], wrong].concat() } else { args };
+        fails(folder, &args, 2, "");
+    }
+    fails(folder, &[&enqueue[..6], &["--group-most", "9"]].concat(), 2, "--group");
     let set = [
         &["queue", "limit", "default", "--bytes", "1MiB", "--concurrency", "3"][..],
         &["--kind", "b=2", "--kind", "a=1", "--keep-completed", "7"],
@@ -89,7 +113,7 @@ fn what_a_queue_holds_runs_and_keeps_is_limited_and_shown() {
     });
     assert_eq!(told["limits"], limits);
     assert_eq!(told, answer(folder, &["queue", "show", "default"]));
-    assert_eq!((&told["groups"][0]["name"], &told["aggregating"]), (&"g".into(), &1.into()));
+    assert_eq!((&told["groups"][0]["name"], &told["aggregating"]), (&"g".into(), &2.into()));
     assert!(told["bytes"].as_u64().is_some_and(|bytes| bytes > 100), "{told}");
     for wrong in
         [&["--bytes", "1"][..], &["--kind", "a"], &["--kind", "A=1"], &["--keep-archived-for", "1"]]

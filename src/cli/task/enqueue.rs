@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use oncue::codec::PAYLOAD_BYTES_MAX;
 use oncue::task::RawTask;
-use oncue::{Error, Result, Unique};
+use oncue::{Error, Group, Result, Unique};
 use serde::Serialize;
 
 use crate::cli::output::Output;
@@ -58,6 +58,8 @@ pub(in crate::cli) struct Args {
     tags: Vec<String>,
     #[command(flatten)]
     unique: Only,
+    #[command(flatten)]
+    group: Gathers,
     /// A header for the handler, sealed with the payload; may be given again
     #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
@@ -82,6 +84,40 @@ struct Only {
     /// What becomes of a second one: it is dropped, takes the place of the first, or moves it
     #[arg(long, requires = "unique", default_value = "drop")]
     on_conflict: OnConflict,
+}
+
+/// Whether it gathers with others.
+#[derive(clap::Args)]
+#[group(multiple = true)]
+struct Gathers {
+    /// Gathers with tasks of its kind that name the same group, to be run together
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["front", "priority"])]
+    group: Option<String>,
+    /// The group closes when nothing joined it for this long [default: 1min]
+    #[arg(long, value_name = "DURATION", requires = "group", value_parser = humantime::parse_duration)]
+    group_grace: Option<Duration>,
+    /// And this long after its first task at the latest
+    #[arg(long, value_name = "DURATION", requires = "group", value_parser = humantime::parse_duration)]
+    group_within: Option<Duration>,
+    /// And at once when it has so many tasks [default: 500]
+    #[arg(long, value_name = "N", requires = "group")]
+    group_most: Option<usize>,
+}
+
+impl Gathers {
+    fn group(self) -> Option<Group> {
+        let mut group = Group::named(self.group?);
+        if let Some(grace) = self.group_grace {
+            group = group.grace(grace);
+        }
+        if let Some(within) = self.group_within {
+            group = group.within(within);
+        }
+        if let Some(most) = self.group_most {
+            group = group.most(most);
+        }
+        Some(group)
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -150,6 +186,9 @@ pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<(
     draft = draft.priority(args.priority);
     if args.front {
         draft = draft.front();
+    }
+    if let Some(group) = args.group.group() {
+        draft = draft.group(group);
     }
     for tag in args.tags {
         draft = draft.tag(tag);
