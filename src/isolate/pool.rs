@@ -161,7 +161,17 @@ impl Pool {
             match Live::start(&coming.0.plan).await {
                 Ok((child, _)) => {
                     let idle = child.rest(&coming.0.plan);
-                    coming.0.crowd().ready.extend(idle);
+                    let mut crowd = coming.0.crowd();
+                    // A run that could not wait for it may have made another meanwhile: then this one is too many.
+                    let has_room = crowd.ready.len() + crowd.busy < coming.0.most;
+                    let surplus = if has_room {
+                        crowd.ready.extend(idle);
+                        None
+                    } else {
+                        idle
+                    };
+                    drop(crowd);
+                    drop(surplus);
                 }
                 // The next run tries again, and tells.
                 Err(error) => tracing::warn!(%error, "a child could not be made ready"),
