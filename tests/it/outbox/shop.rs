@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
 
 use oncue::broker::{PAGE_ROWS_MAX, Page};
 use oncue::event::Event;
@@ -15,7 +14,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use crate::runtime::company::PATIENCE;
+use crate::runtime::company::await_event;
 
 /// The database of an application.
 pub struct Shop {
@@ -84,15 +83,8 @@ impl Working {
 
     /// Waits for an event that is one of these.
     #[track_caller]
-    pub fn until<V>(&self, mut pick: impl FnMut(&Event) -> Option<V>) -> V {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let event = self.events.recv_timeout(left).expect("the event comes in time");
-            if let Some(value) = pick(&event) {
-                return value;
-            }
-        }
+    pub fn until<V>(&self, pick: impl FnMut(&Event) -> Option<V>) -> V {
+        await_event(&self.events, pick)
     }
 
     /// Waits until so many rows were handed over, from now on.

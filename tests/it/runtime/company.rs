@@ -72,15 +72,8 @@ impl Company {
 
     /// Waits until an event is one of these, and answers what it is.
     #[track_caller]
-    pub fn until<V>(&self, mut pick: impl FnMut(&Event) -> Option<V>) -> V {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let event = self.events.recv_timeout(left).expect("the event comes in time");
-            if let Some(value) = pick(&event) {
-                return value;
-            }
-        }
+    pub fn until<V>(&self, pick: impl FnMut(&Event) -> Option<V>) -> V {
+        await_event(&self.events, pick)
     }
 
     /// Waits until a run of this task is settled, and answers how.
@@ -151,4 +144,17 @@ impl Task for Other {
     const KIND: &'static str = "other";
     const QUEUE: &'static str = "others";
     const RETRY: RetryPolicy = AT_ONCE;
+}
+
+/// Waits until an event is one of these, and answers what it is.
+#[track_caller]
+pub fn await_event<V>(events: &Receiver<Event>, mut pick: impl FnMut(&Event) -> Option<V>) -> V {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let event = events.recv_timeout(left).expect("the event comes in time");
+        if let Some(value) = pick(&event) {
+            return value;
+        }
+    }
 }

@@ -15,7 +15,7 @@ use oncue::worker::Builder;
 use oncue::{Client, TaskContext, TaskResult, Worker};
 use tempfile::TempDir;
 
-use crate::runtime::company::{Number, PATIENCE};
+use crate::runtime::company::{Number, PATIENCE, await_event};
 
 /// When the clock stands at first: a whole hour.
 pub const START: Timestamp = Timestamp(1_800_000_000_000);
@@ -114,15 +114,8 @@ impl Scene {
 
     /// Waits for an event.
     #[track_caller]
-    pub fn until<V>(&self, mut pick: impl FnMut(&Event) -> Option<V>) -> V {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let event = self.told.1.recv_timeout(left).expect("the event comes in time");
-            if let Some(value) = pick(&event) {
-                return value;
-            }
-        }
+    pub fn until<V>(&self, pick: impl FnMut(&Event) -> Option<V>) -> V {
+        await_event(&self.told.1, pick)
     }
 
     /// Waits until ticks of this entry are passed over; up to which, and why.
