@@ -69,8 +69,9 @@ fn a_nudge_is_enough() {
     assert_eq!(pending(&client, "default"), [first, second].concat());
     let (moved, _) = working.end();
     assert_eq!(moved.handed, 2);
-    // Two passes, each of which reads until there is nothing.
-    assert_eq!(store.1.load(Ordering::SeqCst), 4);
+    // Two passes at most, each of which reads until there is nothing.
+    let reads = store.1.load(Ordering::SeqCst);
+    assert!((3..=4).contains(&reads), "{reads}");
 }
 
 #[test]
