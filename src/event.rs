@@ -112,6 +112,13 @@ pub enum Event {
         /// How many such threads are still taken by what blocks them.
         lingering: usize,
     },
+    /// This process uses more memory than it may: the worker drains and ends with a failure.
+    MemoryExceeded {
+        /// How much it uses.
+        bytes: u64,
+        /// How much it may.
+        most: u64,
+    },
     /// A run on a thread of its own was told to stop and goes on: its thread and its slot stay taken.
     Lingering {
         /// The task.

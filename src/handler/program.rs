@@ -37,6 +37,7 @@ pub fn program(kind: &str, program: Program) -> Registration {
             replicas: None,
             concurrent: 1,
             supervision: Policy::DEFAULT,
+            stuck_after: None,
             factory: Box::new(factory),
         })
     };

@@ -148,6 +148,8 @@ pub struct Route {
     pub(crate) concurrent: usize,
     /// How its replicas and Processors are restarted.
     pub(crate) supervision: Policy,
+    /// How long what runs it may not turn, or not answer; none: as long as the worker says.
+    pub(crate) stuck_after: Option<Duration>,
     pub(crate) factory: Box<dyn RunnerFactory>,
 }
 
@@ -166,6 +168,7 @@ impl Route {
             replicas: None,
             concurrent: 1,
             supervision: Policy::DEFAULT,
+            stuck_after: None,
             factory: Box::new(factory),
         })
     }
@@ -258,6 +261,18 @@ impl Registration {
         self.with(|route| {
             policy.check()?;
             route.supervision = policy;
+            Ok(())
+        })
+    }
+
+    /// How long a thread that runs this kind may not turn before it is given up and replaced, and how long a run that was
+    /// told to stop may not answer; 10 ms to a day. Without: as long as the
+    /// [worker](crate::worker::Builder::stuck_after) says. Nobody can tell which of the runs on a thread blocks it: the most
+    /// patient one counts.
+    #[must_use]
+    pub fn stuck_after(self, patience: Duration) -> Self {
+        self.with(|route| {
+            route.stuck_after = Some(patience);
             Ok(())
         })
     }

@@ -47,6 +47,11 @@ impl Stop {
         self.is(BEGAN)
     }
 
+    /// Whether the handler was called and its claim is not settled.
+    pub(crate) fn is_running(&self) -> bool {
+        self.told.load(Ordering::Acquire) & (BEGAN | ENDED) == BEGAN
+    }
+
     /// Its claim is settled, by the run itself or by who gave it up; answers whether this is the first to do so.
     pub(crate) fn end(&self) -> bool {
         self.told.fetch_or(ENDED, Ordering::AcqRel) & ENDED == 0

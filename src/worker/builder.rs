@@ -1,54 +1,34 @@
 //! Building a worker: handlers, shared data, lanes and limits, checked as a whole before anything starts.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::{Arbiter, System};
 use futures::FutureExt;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Operate, WorkerId};
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
-use crate::handler::{Around, Call, Data, DataMap, IntoRoute, Output, Route, Routes, TaskResult};
+use crate::handler::{Around, Call, Data, DataMap, IntoRoute, Output, Routes, TaskResult};
 use crate::panic;
-use crate::queue::Kind;
 #[cfg(feature = "testing")]
 use crate::queue::{KindHash, QueueName};
 use crate::restart::{Policy, Shutdown, Strategy};
 use crate::seal::Sealer;
 
 use super::config::{Config, Lane};
-use super::health::Vitals;
 use super::hooks::{Failed, Hooks};
-use super::lane::LaneState;
 #[cfg(feature = "testing")]
 use super::lane::Served;
-use super::place::Place;
 use super::prepare::prepare;
 use super::presence::Card;
-use super::shared::Shared;
-use super::slots::{Limits, Slots};
 use super::threads::Threads;
 use super::tree::Tree;
-use super::ward::Ward;
 use super::{Life, Worker, control};
-
-/// Shortest lease: beats come three times as often.
-const LEASE_MIN: Duration = Duration::from_millis(300);
-
-/// Longest lease: a worker that crashed would be missed this late.
-const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
-
-/// Shortest patience with a thread: a busy machine may keep one waiting so long.
-const STUCK_AFTER_MIN: Duration = Duration::from_millis(10);
-
-/// The Processors of a worker: on which arbiter, for which place.
-pub(super) type Processors = Vec<(usize, Arc<Place>)>;
 
 /// A worker to be, which does nothing before [`start`](Self::start). Made by [`Client::worker`](crate::Client::worker).
 ///
@@ -73,19 +53,19 @@ pub(super) type Processors = Vec<(usize, Arc<Place>)>;
 /// ```
 #[must_use = "a worker runs when it is started"]
 pub struct Builder {
-    broker: Arc<dyn Operate>,
-    sealer: Sealer,
-    routes: Result<Routes>,
-    data: DataMap,
-    lanes: Vec<Lane>,
-    config: Config,
-    events: Option<Listener>,
-    around: Vec<Around>,
-    hooks: Hooks,
+    pub(super) broker: Arc<dyn Operate>,
+    pub(super) sealer: Sealer,
+    pub(super) routes: Result<Routes>,
+    pub(super) data: DataMap,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) config: Config,
+    pub(super) events: Option<Listener>,
+    pub(super) around: Vec<Around>,
+    pub(super) hooks: Hooks,
     #[cfg(feature = "cron")]
     entries: Vec<crate::timetable::Entry>,
     #[cfg(feature = "failpoints")]
-    failpoints: Arc<super::FailPoints>,
+    pub(super) failpoints: Arc<super::FailPoints>,
 }
 
 impl Builder {
@@ -157,9 +137,18 @@ impl Builder {
     }
 
     /// How long a thread that runs handlers may not turn before it is given up and replaced, and how long a run
-    /// that was told to stop may not answer; 10 ms to a day. Default 30 s.
+    /// that was told to stop may not answer; 10 ms to a day. Default 30 s. A kind may have
+    /// [its own](crate::handler::Registration::stuck_after). When the worker's own thread does not turn for so long, as a hook
+    /// or a listener that blocks makes it, beats stop, and other workers take its tasks over.
     pub fn stuck_after(self, patience: Duration) -> Self {
         self.with(|b| b.config.stuck_after = patience)
+    }
+
+    /// How much memory this process may use, in bytes of its resident set, everything in it counted; without: any amount.
+    /// With more the worker drains and ends with a failure, before the system ends the process without asking: only a fresh
+    /// process gives back what leaked. Needs Linux.
+    pub fn memory_max(self, bytes: u64) -> Self {
+        self.with(|b| b.config.memory_max = Some(bytes))
     }
 
     /// How many threads may linger, taken by runs that were given up, before the worker drains and ends with a
@@ -333,7 +322,7 @@ impl Builder {
         broker.check_keys(self.sealer.keyring().key_checks()).await?;
         #[cfg(feature = "cron")]
         let entries = self.entries.clone();
-        let (shared, processors) = self.build()?;
+        let (shared, processors) = self.assemble()?;
         prepare(&shared).await?;
         #[cfg(feature = "cron")]
         super::ticks::put(&shared, &entries).await?;
@@ -387,102 +376,5 @@ impl Builder {
         };
         started.await.map_err(|_| Error::system("the control thread died while starting"))?;
         Ok(worker)
-    }
-
-    fn build(self) -> Result<(Arc<Shared>, Processors)> {
-        let routes = self.routes?;
-        if routes.is_empty() {
-            return Err(Error::invalid("the worker has no handlers; add one with `.handle(..)`"));
-        }
-        let config = self.config;
-        if !(LEASE_MIN..=LEASE_MAX).contains(&config.lease) {
-            let lease = config.lease;
-            return Err(Error::invalid(format!(
-                "a lease of {lease:?}; use {LEASE_MIN:?} to {LEASE_MAX:?}"
-            )));
-        }
-        config.policy.check_root()?;
-        if !(STUCK_AFTER_MIN..=LEASE_MAX).contains(&config.stuck_after) {
-            let after = config.stuck_after;
-            return Err(Error::invalid(format!(
-                "stuck after {after:?}; use {STUCK_AFTER_MIN:?} to {LEASE_MAX:?}"
-            )));
-        }
-        for (count, what) in [(config.arbiters, "threads"), (config.blocking, "blocking threads")] {
-            if !(1..=1024).contains(&count) {
-                return Err(Error::invalid(format!("{count} {what}; use 1 to 1024")));
-            }
-        }
-        let mut places: HashMap<_, Vec<Arc<Place>>> = HashMap::new();
-        let mut processors = Vec::new();
-        let mut next = 0;
-        for route in routes.iter() {
-            route.factory.check(&self.data)?;
-            for _ in 0..route.replicas.unwrap_or(config.arbiters) {
-                let place = Arc::new(Place::new(route.kind.hash(), next));
-                places.entry(route.kind.hash()).or_default().push(place.clone());
-                processors.push((next % config.arbiters, place));
-                next += 1;
-            }
-        }
-        let limits = routes.iter().filter_map(|route| {
-            let replicas = route.replicas.map(|replicas| replicas.saturating_mul(route.concurrent));
-            // A task that is claimed and waits for a thread would count as crashed when the worker is killed.
-            let threads = route.factory.takes_a_thread().then_some(config.blocking);
-            let limit = [route.concurrency, replicas, threads].into_iter().flatten().min();
-            Some((route.kind.hash(), limit?))
-        });
-        let limits = Limits::new(limits);
-        let mut lanes = self.lanes;
-        if lanes.is_empty() {
-            let mut queues: Vec<_> = routes.iter().map(|r| (r.queue.as_str(), 1)).collect();
-            queues.sort();
-            queues.dedup();
-            lanes.push(Lane::weighted(queues));
-        }
-        let lanes = lanes.iter().map(|lane| {
-            let slots = Slots::new(lane.concurrency, limits.clone());
-            Ok(LaneState::new(lane.parse()?, lane.strict, slots))
-        });
-        let lanes: Vec<_> = lanes.collect::<Result<_>>()?;
-        for route in routes.iter() {
-            if !lanes.iter().any(|lane: &LaneState| lane.serves(route.queue.as_str())) {
-                let (kind, queue) = (&route.kind, &route.queue);
-                tracing::warn!(%kind, %queue, "no lane names the queue of this kind: what is enqueued there waits");
-            }
-        }
-        let cut = CancellationToken::new();
-        let ward = |route: &Route| {
-            let ward = Ward::new(route.kind.clone(), route.supervision, cut.child_token());
-            (route.kind.hash(), ward)
-        };
-        let wards: HashMap<_, _> = routes.iter().map(ward).collect();
-        let stuck_max = config.stuck_max.unwrap_or(2 * config.arbiters);
-        let shared = Shared {
-            broker: self.broker,
-            sealer: self.sealer,
-            lanes,
-            alone: Slots::new(1, limits.clone()),
-            company: Arc::default(),
-            places,
-            vitals: Vitals::new(wards.clone(), stuck_max),
-            wards,
-            turns: Default::default(),
-            threads: Arc::new(Semaphore::new(config.blocking)),
-            config,
-            routes,
-            data: Arc::new(self.data),
-            quiet: CancellationToken::new(),
-            cut,
-            idle: Notify::new(),
-            events: self.events,
-            around: self.around.into(),
-            hooks: self.hooks,
-            unnamed: Kind::parse("unreadable")?,
-            #[cfg(feature = "failpoints")]
-            failpoints: self.failpoints,
-            counts: Default::default(),
-        };
-        Ok((Arc::new(shared), processors))
     }
 }

@@ -91,6 +91,8 @@ pub(crate) struct Config {
     pub(crate) stuck_after: Duration,
     /// None: twice the threads.
     pub(crate) stuck_max: Option<usize>,
+    /// Bytes of the resident set; none: any amount.
+    pub(crate) memory_max: Option<u64>,
     pub(crate) unknown_grace: Duration,
     pub(crate) arbiters: usize,
     pub(crate) blocking: usize,
@@ -111,6 +113,7 @@ impl Default for Config {
             strategy: Strategy::default(),
             stuck_after: STUCK_AFTER,
             stuck_max: None,
+            memory_max: None,
             unknown_grace: UNKNOWN_GRACE,
             arbiters: cores,
             blocking: cores * 2,

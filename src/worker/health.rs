@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,16 @@ pub enum Reason {
         /// What it said.
         error: String,
     },
+    /// More memory is in use than may be: the worker ends.
+    MemoryExceeded {
+        /// How much was in use when that was found.
+        bytes: u64,
+        /// How much may be.
+        most: u64,
+    },
+    /// The worker's own thread does not turn, as a hook or a listener that blocks makes it: it neither claims nor
+    /// settles, and its leases run out.
+    Silent,
     /// An actor died more often than is borne: the worker ends.
     RestartsUsedUp {
         /// Which.
@@ -102,6 +112,12 @@ impl fmt::Display for Reason {
                 write!(f, "{threads} threads are taken by runs that were given up, of {most} borne")
             }
             Self::BrokerFailing { verb, .. } => write!(f, "the broker fails at {verb}"),
+            Self::MemoryExceeded { bytes, most } => {
+                write!(f, "{bytes} bytes of memory are in use, {most} may be")
+            }
+            Self::Silent => {
+                f.write_str("its own thread does not turn: a hook or a listener blocks")
+            }
             Self::RestartsUsedUp { who } => write!(f, "{who} died too often"),
             Self::LeaseLost => f.write_str("a lease was lost"),
             Self::Ended => f.write_str("it has ended"),
@@ -114,6 +130,8 @@ pub(crate) struct Vitals {
     wards: HashMap<KindHash, Arc<Ward>>,
     lingering: Arc<AtomicUsize>,
     pub(crate) stuck_max: usize,
+    /// Whether the control thread does not turn.
+    silent: AtomicBool,
     seen: Mutex<Seen>,
 }
 
@@ -123,6 +141,7 @@ struct Seen {
     broker: Option<(Instant, &'static str, String)>,
     lease: Option<Instant>,
     used_up: Option<String>,
+    memory: Option<(u64, u64)>,
 }
 
 /// One thread that lingers, counted until this is dropped.
@@ -136,8 +155,8 @@ impl Drop for Lingering {
 
 impl Vitals {
     pub(crate) fn new(wards: HashMap<KindHash, Arc<Ward>>, stuck_max: usize) -> Arc<Self> {
-        let (lingering, seen) = Default::default();
-        Arc::new(Self { wards, lingering, stuck_max, seen })
+        let (lingering, silent, seen) = Default::default();
+        Arc::new(Self { wards, lingering, stuck_max, silent, seen })
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -161,8 +180,19 @@ impl Vitals {
                 self.seen().broker = Some((Instant::now(), verb, error.clone()));
             }
             Event::LeaseLost { .. } => self.seen().lease = Some(Instant::now()),
+            Event::MemoryExceeded { bytes, most } => self.seen().memory = Some((*bytes, *most)),
             _ => {}
         }
+    }
+
+    /// Whether the control thread does not turn; answers whether that is news.
+    pub(crate) fn is_silent(&self, silent: bool) -> bool {
+        self.silent.swap(silent, Ordering::AcqRel) != silent
+    }
+
+    /// Whether leases are to be left to run out.
+    pub(crate) fn lets_leases_go(&self) -> bool {
+        self.silent.load(Ordering::Acquire)
     }
 
     /// An actor used up its restarts.
@@ -199,8 +229,11 @@ impl Vitals {
         if seen.lease.is_some_and(|then| fresh(then, LEASE_LOSS_MEMORY)) {
             reasons.push(Reason::LeaseLost);
         }
-        let used_up = seen.used_up.clone();
-        let failing = ended || used_up.is_some() || threads > most || unserved == self.wards.len();
+        let (used_up, memory, silent) = (seen.used_up.clone(), seen.memory, self.lets_leases_go());
+        let ending = ended || used_up.is_some() || memory.is_some() || silent;
+        let failing = ending || threads > most || unserved == self.wards.len();
+        reasons.extend(memory.map(|(bytes, most)| Reason::MemoryExceeded { bytes, most }));
+        reasons.extend(silent.then_some(Reason::Silent));
         reasons.extend(used_up.map(|who| Reason::RestartsUsedUp { who }));
         reasons.extend(ended.then_some(Reason::Ended));
         match (failing, reasons.is_empty()) {

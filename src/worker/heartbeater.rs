@@ -1,9 +1,11 @@
-//! The Heartbeater: extends leases and finds blocked threads. On a thread of its own, so that no handler can stop it.
+//! The Heartbeater: extends leases, and keeps watch. On a thread of its own, where no code of users runs: no handler, hook or
+//! listener can stop it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use actix_rt::ArbiterHandle;
 use futures::FutureExt;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -11,13 +13,12 @@ use crate::broker::{Beat, Wake};
 use crate::clock::boottime;
 use crate::event::Event;
 
-use super::config::{POLL, jittered};
+use super::config::jittered;
+use super::lookout::Lookout;
 use super::presence::{Bell, Card};
 use super::threads::Threads;
+use super::turn::Turn;
 use super::{Order, Shared};
-
-/// How often a thread is asked for an echo while patience with it lasts.
-const PROBES: u32 = 8;
 
 /// Extends the lease of every turn, a third of a lease apart, and tells those that are lost.
 pub(crate) struct Heartbeater {
@@ -27,6 +28,8 @@ pub(crate) struct Heartbeater {
     /// Where a thread that is stuck is told of.
     pub(crate) orders: UnboundedSender<Order>,
     pub(crate) card: Arc<Card>,
+    /// Where events are told: a listener may block.
+    pub(crate) control: ArbiterHandle,
 }
 
 impl Actor for Heartbeater {
@@ -34,12 +37,13 @@ impl Actor for Heartbeater {
 
     fn started(&mut self, context: &mut Self::Context) {
         let (shared, mut bell) = (self.shared.clone(), Bell::new(self.card.clone()));
+        let control = self.control.clone();
         let beats = async move {
             loop {
                 // Marked before the beat: what is ordered during it ends the wait after it.
                 let heard = shared.broker.wait(Wake::Ordered, None).now_or_never();
                 let heard = heard.and_then(Result::ok);
-                let wait = beat(&shared, &mut bell).await;
+                let wait = beat(&shared, &mut bell, &control).await;
                 shared.fail_point("heartbeater");
                 if tokio::time::timeout(wait, ordered(&shared, heard)).await.is_ok() {
                     bell.ring();
@@ -47,21 +51,9 @@ impl Actor for Heartbeater {
             }
         };
         context.spawn(beats.into_actor(self).map(|(), _, _| ()));
-        let probes = probe(self.shared.clone(), self.threads.clone(), self.orders.clone());
-        context.spawn(probes.into_actor(self).map(|(), _, _| ()));
-    }
-}
-
-/// Asks the threads that run handlers for an echo, some times within the patience with them.
-async fn probe(shared: Arc<Shared>, threads: Arc<Threads>, orders: UnboundedSender<Order>) {
-    let patience = shared.config.stuck_after;
-    let interval = (patience / PROBES).min(POLL);
-    loop {
-        for stuck in threads.probe(boottime(), patience) {
-            shared.tell(Event::Stuck { thread: stuck.index, silent: stuck.silent });
-            let _ = orders.send(Order::GiveUp(stuck));
-        }
-        tokio::time::sleep(interval).await;
+        let (threads, orders) = (self.threads.clone(), self.orders.clone());
+        let lookout = Lookout::new(self.shared.clone(), threads, orders, self.control.clone());
+        context.spawn(lookout.keep().into_actor(self).map(|(), _, _| ()));
     }
 }
 
@@ -80,10 +72,15 @@ const AGAIN: Duration = Duration::from_millis(200);
 const CALLS_APART: Duration = Duration::from_millis(50);
 
 /// One beat; answers how long to wait for the next.
-async fn beat(shared: &Shared, bell: &mut Bell) -> Duration {
+async fn beat(shared: &Arc<Shared>, bell: &mut Bell, control: &ArbiterHandle) -> Duration {
     let interval = shared.config.beat();
     let mut turns = shared.turns.current();
     turns.retain(|turn| turn.is_open());
+    // What is not settled any more is better left to others.
+    if shared.vitals.lets_leases_go() {
+        lose_what_ran_out(&turns);
+        return interval / 5;
+    }
     let presence = bell.due(shared);
     if turns.is_empty() && presence.is_none() {
         return interval / 5;
@@ -109,8 +106,13 @@ async fn beat(shared: &Shared, bell: &mut Bell) -> Duration {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no answer".to_owned(),
     };
-    shared.tell(Event::BrokerFailed { verb: "beat", error });
-    // A lease that ran out unextended is over, whatever the broker thinks: told, not assumed.
-    turns.iter().filter(|turn| !turn.is_good()).for_each(|turn| turn.lose());
+    let teller = shared.clone();
+    control.spawn_fn(move || teller.tell(Event::BrokerFailed { verb: "beat", error }));
+    lose_what_ran_out(&turns);
     jittered(interval / 5)
+}
+
+/// A lease that ran out unextended is over, whatever the broker thinks: told, not assumed.
+fn lose_what_ran_out(turns: &[Arc<Turn>]) {
+    turns.iter().filter(|turn| !turn.is_good()).for_each(|turn| turn.lose());
 }

@@ -3,6 +3,7 @@
 //! It lives on threads of its own, so it starts under any runtime: `#[actix_web::main]`, `#[tokio::main]`,
 //! [`block_on`](crate::block_on). It knows the contract of a broker and never which one it is.
 
+mod assemble;
 mod backoff;
 mod builder;
 mod config;
@@ -18,6 +19,8 @@ mod hooks;
 mod job;
 mod lane;
 mod life;
+mod lookout;
+mod memory;
 mod notes;
 mod place;
 mod prepare;

@@ -50,7 +50,7 @@ impl Actor for Processor {
             keeper: self.station.clone(),
             open: ward.opening(),
             gone: self.gone.token().clone(),
-            patience: self.shared.config.stuck_after,
+            patience: self.shared.patience(kind),
             room: self.shared.room(route),
             quiet: self.shared.quiet.clone(),
         };

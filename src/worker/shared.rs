@@ -109,6 +109,9 @@ impl Shared {
             Event::Replaced { thread, lost, released, lingering } => {
                 tracing::error!(thread, lost, released, lingering, "stuck thread replaced");
             }
+            Event::MemoryExceeded { bytes, most } => {
+                tracing::error!(bytes, most, "more memory is in use than may be");
+            }
             Event::Lingering { id, kind, silent } => {
                 tracing::error!(%id, %kind, ?silent, "a run that was told to stop goes on");
             }
@@ -175,6 +178,12 @@ impl Shared {
         let lanes = self.lanes.iter().filter(|lane| lane.serves(route.queue.as_str()));
         let slots = lanes.map(|lane| lane.slots.total()).sum();
         route.concurrency.map_or(slots, |most| most.min(slots))
+    }
+
+    /// How long what runs this kind may not turn, or not answer.
+    pub(crate) fn patience(&self, kind: KindHash) -> Duration {
+        let own = self.routes.get(kind).and_then(|route| route.stuck_after);
+        own.unwrap_or(self.config.stuck_after)
     }
 
     /// Whether queues are to be looked for.

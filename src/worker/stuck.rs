@@ -30,6 +30,7 @@ impl Tree {
         if self.stop.is_cancelled() || !self.threads.give_up(stuck, &shared.vitals) {
             return;
         }
+        shared.tell(Event::Stuck { thread: stuck.index, silent: stuck.silent });
         let moved = self.processors.iter().enumerate();
         let moved = moved.filter(|(_, (index, _))| *index == stuck.index);
         let moved: Vec<usize> = moved.map(|(number, _)| number).collect();

@@ -23,6 +23,8 @@ struct Thread {
     number: usize,
     arbiter: Arbiter,
     echo: Echo,
+    /// Whether it was told of since it last turned.
+    told: bool,
     /// Filled when it is given up; dropped when it ends.
     lingering: Arc<Mutex<Option<Lingering>>>,
 }
@@ -35,7 +37,7 @@ impl Thread {
             let _ends = ends;
             std::future::pending().await
         });
-        Self { number, echo: Echo::new(arbiter.handle()), arbiter, lingering }
+        Self { number, echo: Echo::new(arbiter.handle()), told: false, arbiter, lingering }
     }
 }
 
@@ -77,13 +79,22 @@ impl Threads {
         (thread.arbiter.handle(), thread.number)
     }
 
-    /// Asks every thread for an echo; answers which have been silent for so long, each once.
-    pub(crate) fn probe(&self, now: Duration, stuck_after: Duration) -> Vec<Silent> {
+    /// Asks every thread for an echo; answers which have been silent for longer than they may be, each once. How long
+    /// that is, is asked of those that are silent, by their number; a look counts for `look_max` at most.
+    pub(crate) fn probe(
+        &self,
+        now: Duration,
+        look_max: Duration,
+        may_be: impl Fn(usize) -> Duration,
+    ) -> Vec<Silent> {
         let mut table = self.table();
         let threads = table.threads.iter_mut().enumerate();
         let silent = |(index, thread): (usize, &mut Thread)| {
-            let silent = thread.echo.probe(now, stuck_after)?;
-            Some(Silent { index, number: thread.number, silent })
+            let silent = thread.echo.probe(now, look_max);
+            thread.told &= !silent.is_zero();
+            let stuck = !silent.is_zero() && !thread.told && silent >= may_be(thread.number);
+            thread.told |= stuck;
+            stuck.then_some(Silent { index, number: thread.number, silent })
         };
         threads.filter_map(silent).collect()
     }

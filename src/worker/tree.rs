@@ -25,7 +25,7 @@ use crate::queue::Kind;
 use crate::restart::{Directive, Exit, Record};
 
 use super::Order;
-use super::builder::Processors;
+use super::assemble::Processors;
 use super::config::chance;
 use super::fetcher::Fetcher;
 use super::heartbeater::Heartbeater;
@@ -53,6 +53,9 @@ enum Member {
 /// From the left to the right.
 const MEMBERS: [Member; 4] =
     [Member::Heartbeater, Member::Handlers, Member::Scheduler, Member::Fetcher];
+
+/// Its exits may keep no lease from being extended.
+const HEARTBEATER: usize = 0;
 
 /// The Supervisor stands beside them: its exits are counted as of one more child.
 const SUPERVISOR: usize = MEMBERS.len();
@@ -109,7 +112,8 @@ impl Tree {
                     self.beats.replace(Arbiter::new());
                 }
                 let place = self.beats.borrow().handle();
-                let make = || Heartbeater { shared, threads, orders, card };
+                let control = self.control.clone();
+                let make = || Heartbeater { shared, threads, orders, card, control };
                 launch(&place, self.term(who), make, |_| ());
             }
             Who::Scheduler => {
@@ -214,6 +218,10 @@ impl Tree {
         let policy = &self.shared.config.policy;
         let mut root = self.root.borrow_mut();
         match root.exited(policy, child, Exit::Abnormal, Instant::now(), chance()) {
+            // Without beats every lease is lost, so whatever restarts it must be sooner.
+            Directive::RestartAfter(wait) if child == HEARTBEATER => {
+                Some(wait.min(self.shared.config.beat()))
+            }
             Directive::RestartAfter(wait) => Some(wait),
             _ => {
                 let name = self.name(who);

@@ -136,6 +136,13 @@ impl Turn {
         held.seats.iter().enumerate().filter_map(on_it).collect()
     }
 
+    /// The kinds of the runs that began on this thread and were not given up.
+    pub(crate) fn running_on(&self, thread: usize) -> Vec<KindHash> {
+        let held = self.held();
+        let on_it = |task: &&InHand| task.thread == thread && task.stop.is_running();
+        held.taken().filter(on_it).map(|task| task.ticket.kind).collect()
+    }
+
     /// They no longer are.
     pub(crate) fn forget(&self, seats: impl IntoIterator<Item = usize>) {
         let mut held = self.held();

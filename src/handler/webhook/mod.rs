@@ -305,6 +305,7 @@ pub fn webhook(kind: &str, webhook: Webhook) -> Registration {
             replicas: None,
             concurrent: 1,
             supervision: Policy::DEFAULT,
+            stuck_after: None,
             factory: runner::factory(webhook.post()?),
         })
     };

@@ -32,6 +32,7 @@ mod operators;
 mod outcomes;
 #[cfg(feature = "failpoints")]
 mod panics;
+mod patience;
 mod policies;
 pub mod proxy;
 mod queues;

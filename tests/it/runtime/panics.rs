@@ -262,3 +262,34 @@ fn used_up_restarts_end_the_worker_with_an_error() {
     let Health::Failing(reasons) = company.worker.health() else { panic!("it gave up") };
     assert!(reasons.contains(&Reason::RestartsUsedUp { who: "fetcher".into() }), "{reasons:?}");
 }
+
+#[test]
+fn beats_are_back_within_a_lease_whatever_the_backoff_says() {
+    let planned = Arc::new(FailPoints::default());
+    planned.panic("heartbeater", 1);
+    let (tell, beats) = std::sync::mpsc::channel();
+    let mut proxy = super::proxy::Proxy::of(broker());
+    proxy.beat = Box::new(move |inner, beat| {
+        let _ = tell.send(());
+        inner.beat(beat)
+    });
+    let points = planned.clone();
+    let company = Company::start(client_of(Arc::new(proxy)), |worker| {
+        let day = Duration::from_secs(86_400);
+        let backoff = Backoff { min: day, max: day, ..Backoff::DEFAULT };
+        let worker = worker
+            .handle(run)
+            .data(Arc::<AtomicUsize>::default())
+            .policy(Policy::ROOT.backoff(backoff));
+        worker.failpoints(points).lease(Duration::from_secs(3))
+    });
+    company.until(|event| match event {
+        Event::Restarted { who, .. } => (who == "heartbeater").then_some(()),
+        _ => None,
+    });
+    while beats.try_recv().is_ok() {}
+    beats.recv_timeout(PATIENCE).expect("beats go on");
+    let task = company.put(Number(0));
+    assert!(matches!(company.settled(&task).0, Decision::Complete(_)), "so do all others");
+    company.end();
+}

@@ -1,0 +1,98 @@
+//! The lookout: finds threads that do not turn, and memory that grows beyond what it may. It lives with the Heartbeater.
+//!
+//! It finds and tells, and stops beats when the control thread is silent, since what cannot be settled any more is better
+//! left to other workers. What else follows is the tree's business.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::ArbiterHandle;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::clock::boottime;
+use crate::event::Event;
+
+use super::config::POLL;
+use super::echo::Echo;
+use super::memory;
+use super::threads::Threads;
+use super::{Order, Shared};
+
+/// How often threads are asked for an echo within the shortest patience with one.
+const LOOKS: u32 = 8;
+/// Of that patience a look counts for this part at most, however long ago the last one was.
+const LOOKS_MIN: u32 = 4;
+
+pub(super) struct Lookout {
+    shared: Arc<Shared>,
+    threads: Arc<Threads>,
+    orders: UnboundedSender<Order>,
+    control: ArbiterHandle,
+    /// The shortest patience with a thread.
+    shortest: Duration,
+    /// Whether too much memory was told of.
+    full: bool,
+}
+
+impl Lookout {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        threads: Arc<Threads>,
+        orders: UnboundedSender<Order>,
+        control: ArbiterHandle,
+    ) -> Self {
+        let own = shared.routes.iter().filter_map(|route| route.stuck_after);
+        let shortest = own.fold(shared.config.stuck_after, Duration::min);
+        Self { shared, threads, orders, control, shortest, full: false }
+    }
+
+    /// Looks again and again, for as long as it lives.
+    pub(super) async fn keep(mut self) {
+        let mut control = Echo::new(self.control.clone());
+        loop {
+            let (now, look_max) = (boottime(), self.shortest / LOOKS_MIN);
+            for stuck in self.threads.probe(now, look_max, |number| self.patience_with(number)) {
+                let _ = self.orders.send(Order::GiveUp(stuck));
+            }
+            self.listen(control.probe(now, look_max));
+            self.weigh();
+            tokio::time::sleep((self.shortest / LOOKS).min(POLL)).await;
+        }
+    }
+
+    /// For how long the thread of this number may be silent: nobody can tell which of the runs on it blocks it.
+    fn patience_with(&self, number: usize) -> Duration {
+        let turns = self.shared.turns.all();
+        let kinds = turns.iter().flat_map(|turn| turn.running_on(number));
+        let patience = kinds.map(|kind| self.shared.patience(kind)).max();
+        patience.unwrap_or(self.shared.config.stuck_after)
+    }
+
+    /// The control thread has been silent for so long.
+    fn listen(&self, silent: Duration) {
+        let is_silent = silent >= self.shared.config.stuck_after;
+        match (self.shared.vitals.is_silent(is_silent), is_silent) {
+            (false, _) => {}
+            (true, true) => tracing::error!(
+                ?silent,
+                "the worker's own thread does not turn: a hook or a listener blocks; beats stop, and its tasks are left to \
+                 other workers"
+            ),
+            (true, false) => tracing::warn!("the worker's own thread turns again; beats go on"),
+        }
+    }
+
+    /// Looks at the memory in use, if there is a limit.
+    fn weigh(&mut self) {
+        let Some(most) = self.shared.config.memory_max.filter(|_| !self.full) else { return };
+        let Some(bytes) = memory::resident().filter(|bytes| *bytes > most) else { return };
+        self.full = true;
+        let (shared, orders) = (self.shared.clone(), self.orders.clone());
+        self.control.spawn_fn(move || {
+            shared.tell(Event::MemoryExceeded { bytes, most });
+            let failure = format!("{bytes} bytes of memory are in use, {most} may be");
+            tracing::error!(failure, "the worker shuts down");
+            let _ = orders.send(Order::Shutdown { failure: Some(failure) });
+        });
+    }
+}
