@@ -86,6 +86,38 @@ fn on_redis_nothing_is_lost_and_other_queues_are_left_alone() {
     assert!(!keys.is_empty() && keys.iter().all(is_own), "{keys:?}");
 }
 
+/// The drill leaves its broker alone; here somebody does not. The server appends each write before it answers.
+#[cfg(feature = "redis")]
+#[test]
+fn on_a_redis_that_is_killed_nothing_is_lost() {
+    const KILLS: usize = 4;
+    /// What the server is asked between two kills: some hundred transitions.
+    const REQUESTS: u64 = 300;
+    let folder = folder();
+    let mut server = crate::redis_servers::setup::Setup::default().aof().start();
+    let key = folder.path().join("keys");
+    let keyring = oncue::seal::Keyring::generate().expect("keys");
+    oncue::seal::FileKeys::create(&key, &keyring).expect("written");
+    let args = ["--minutes", "0.15", "--tasks", "400", "--seed", "31", "--json"];
+    let mut command = drill(folder.path(), &args);
+    command.env("ONCUE_KEY_FILE", &key).env("ONCUE_BROKER", server.url());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    // Once the faults begin there is a queue of that name.
+    let queue = ["KEYS", "oncue:{default/drill-1f}*"];
+    until(|| Some(()).filter(|()| !server.ask::<Vec<Vec<u8>>>(&queue).is_empty()));
+    for _ in 0..KILLS {
+        let asked = |server: &crate::redis_servers::server::Server| {
+            let told = server.info("total_commands_processed").expect("told");
+            told.parse::<u64>().expect("a number")
+        };
+        let before = asked(&server);
+        until(|| Some(()).filter(|()| asked(&server) > before + REQUESTS));
+        server.kill9();
+        server.restart();
+    }
+    is_sound(&child.wait_with_output().expect("ends"), 400);
+}
+
 #[test]
 fn bad_input_is_told() {
     let folder = folder();

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::{Ledger, Line, now};
 use super::plan::{LEASE, Plan};
+use super::producer::answered;
 use super::tasks::Runs;
 use super::{calm, producer, tasks};
 use crate::cli::Verdict;
@@ -72,15 +73,18 @@ pub(super) async fn run() -> Result<Verdict> {
     die_with(part.parent)?;
     let ledger = Ledger::open(&part.ledger)?;
     witness(Ledger::open(&part.ledger)?)?;
-    let client = oncue::connect(&part.url).await?;
+    let client = answered(async || oncue::connect(&part.url).await).await?;
     match part.role {
         Role::Producer { share } => producer::produce(&client, &part, share, &ledger).await?,
         Role::Worker => {
-            let worker = tasks::handled(client.worker(), Runs::new(ledger));
-            work(worker, &part).await?;
+            let runs = Runs::new(ledger);
+            work(|| Ok(tasks::handled(client.worker(), runs.clone())), &part).await?;
         }
-        Role::Scheduler => work(client.worker().handle(nothing), &part).await?,
-        Role::Calm => work(calm::handled(&client, ledger), &part).await?,
+        Role::Scheduler => work(|| Ok(client.worker().handle(nothing)), &part).await?,
+        Role::Calm => {
+            let calm = || Ok(calm::handled(&client, Ledger::open(&part.ledger)?));
+            work(calm, &part).await?;
+        }
     }
     Ok(Verdict::Done)
 }
@@ -127,9 +131,14 @@ async fn nothing(_: Nothing) -> TaskResult {
 }
 
 /// A worker until SIGTERM.
-async fn work(worker: Builder, part: &Part) -> Result<()> {
+async fn work(worker: impl Fn() -> Result<Builder>, part: &Part) -> Result<()> {
+    let started = answered(async || set_up(worker()?, part)?.start().await).await?;
+    started.run().await.map(drop)
+}
+
+fn set_up(worker: Builder, part: &Part) -> Result<Builder> {
     let ledger = Ledger::open(&part.ledger)?;
-    let worker = worker
+    Ok(worker
         .lane(Lane::strict([part.queue.as_str()]).concurrency(CONCURRENCY))
         .lease(LEASE)
         .shutdown_timeout(SHUTDOWN)
@@ -139,8 +148,7 @@ async fn work(worker: Builder, part: &Part) -> Result<()> {
             if let Some(line) = told(event) {
                 ledger.add(&[line]);
             }
-        });
-    worker.start().await?.run().await.map(drop)
+        }))
 }
 
 /// What of an event goes into the ledger.
@@ -150,10 +158,7 @@ fn told(event: &Event) -> Option<Line> {
         Event::Stuck { .. } => Some(Line::Stuck { at: now() }),
         Event::BrokerFailed { verb: "beat", .. } => Some(Line::BeatFailed { at: now() }),
         Event::Started { .. } | Event::Settled { .. } | Event::Reclaimed { .. } => None,
-        // By its name: a build whose workers have no quarantine has no such event.
-        other if format!("{other:?}").starts_with("Quarantined") => {
-            Some(Line::Quarantined { at: now() })
-        }
+        Event::Quarantined { .. } => Some(Line::Quarantined { at: now() }),
         _ => None,
     }
 }

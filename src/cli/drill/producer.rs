@@ -60,9 +60,14 @@ pub(super) async fn stored(
     queue: &str,
     keep: Duration,
 ) -> Result<Handle> {
+    answered(async || enqueue(client, plan, number, queue, keep).await).await
+}
+
+/// Asks until the broker answers: whoever drills may restart it meanwhile.
+pub(super) async fn answered<T>(ask: impl AsyncFn() -> Result<T>) -> Result<T> {
     let mut failed = Error::timeout("the broker did not answer");
     for _ in 0..TRIES_MAX {
-        match enqueue(client, plan, number, queue, keep).await {
+        match ask().await {
             Err(error) if error.is_unreachable() || error.is_full() || error.is_not_durable() => {
                 failed = error;
                 tokio::time::sleep(AGAIN_AFTER).await;

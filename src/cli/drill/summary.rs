@@ -145,9 +145,8 @@ impl fmt::Display for Summary {
             None => f.write_str("\nnothing was lost"),
             Some(folder) => write!(
                 f,
-                "\n\nWhat to do: `company` is a known limit, told in docs/drill.md. Anything else is a fault of oncue\n\
-                 or of the broker's settings (durability, eviction): do not go live on it before it is\n\
-                 understood. Run it again with --seed {}, and report it with this table and the ledgers in\n  \
+                "\n\nWhat to do: this is a fault of oncue, or of the broker's settings (durability, eviction): do not go\n\
+                 live on it before it is understood. Run it again with --seed {}, and report it with this table and the ledgers in\n  \
                  {folder}\nwhich hold no payload of yours.",
                 self.seed
             ),
