@@ -31,6 +31,8 @@ pub(super) enum Work {
     Blocking,
     /// Runs longer than a stop.
     Long,
+    /// Gathers with others, and runs with them.
+    Grouped,
     /// Is due a little later.
     Later,
     /// Blocks a thread that is not made for it. Enqueued as a fault, not by producers.
@@ -81,6 +83,7 @@ impl Plan {
             14..26 => Work::Blocking,
             26..31 => Work::Later,
             31 => Work::Long,
+            32..44 => Work::Grouped,
             _ => Work::Short,
         }
     }
@@ -124,6 +127,7 @@ mod tests {
             Work::Snoozing,
             Work::Blocking,
             Work::Long,
+            Work::Grouped,
             Work::Later,
             Work::Hog,
             Work::Poison,

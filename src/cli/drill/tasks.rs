@@ -7,7 +7,8 @@ use std::time::Duration;
 use oncue::clock::{Clock, SystemClock};
 use oncue::worker::Builder;
 use oncue::{
-    Client, Data, Handle, Result, RetryPolicy, Task, TaskContext, TaskError, TaskResult, blocking,
+    Client, Data, Group, Handle, Job, Result, RetryPolicy, Task, TaskContext, TaskError,
+    TaskResult, batch, blocking,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,11 @@ const YOUNG: Duration = Duration::from_millis(600);
 const SNOOZE: Duration = Duration::from_millis(300);
 /// How far ahead a task that is for later is due.
 const LATER: Duration = Duration::from_millis(700);
+/// How many groups gather at once, how long, and how many tasks in each.
+const GROUPS: u64 = 5;
+const GRACE: Duration = Duration::from_millis(300);
+const WITHIN: Duration = Duration::from_secs(1);
+const MOST: usize = 12;
 /// Failed runs are repeated this soon.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -43,6 +49,7 @@ kinds! {
     Snoozing "drill:snoozing"
     Blocking "drill:blocking"
     Long "drill:long"
+    Grouped "drill:grouped"
     Hog "drill:hog"
     Poison "drill:poison"
 }
@@ -56,11 +63,15 @@ pub(super) async fn enqueue(
     keep: Duration,
 ) -> Result<Handle> {
     let takes = plan.takes(number);
+    macro_rules! draft {
+        ($name:ident) => {
+            $name { number, takes }.draft().queue(queue).retention(keep).key(number.to_string())
+        };
+    }
     macro_rules! enqueue {
-        ($name:ident, $after:expr) => {{
-            let draft = $name { number, takes }.draft().queue(queue).retention(keep);
-            client.enqueue(draft.key(number.to_string()).after($after)).await
-        }};
+        ($name:ident, $after:expr) => {
+            client.enqueue(draft!($name).after($after)).await
+        };
     }
     match plan.work(number) {
         Work::Short => enqueue!(Short, Duration::ZERO),
@@ -68,6 +79,11 @@ pub(super) async fn enqueue(
         Work::Snoozing => enqueue!(Snoozing, Duration::ZERO),
         Work::Blocking => enqueue!(Blocking, Duration::ZERO),
         Work::Long => enqueue!(Long, Duration::ZERO),
+        Work::Grouped => {
+            let group = Group::named((number % GROUPS).to_string());
+            let group = group.grace(GRACE).within(WITHIN).most(MOST);
+            client.enqueue(draft!(Grouped).group(group)).await
+        }
         Work::Later => enqueue!(Short, LATER),
         Work::Hog => enqueue!(Hog, Duration::ZERO),
         Work::Poison => enqueue!(Poison, Duration::ZERO),
@@ -127,6 +143,13 @@ async fn long(task: Long, runs: Shared, context: TaskContext) -> TaskResult {
     run.ended(How::Completed, Ok(()))
 }
 
+async fn grouped(jobs: Vec<Job<Grouped>>, runs: Shared) -> TaskResult {
+    let start = |job: &Job<Grouped>| runs.start(job.task.number, &job.context);
+    let begun: Vec<Run> = jobs.iter().map(start).collect();
+    tokio::time::sleep(jobs.iter().map(|job| job.task.takes).max().unwrap_or_default()).await;
+    begun.into_iter().try_for_each(|run| run.ended(How::Completed, Ok(())))
+}
+
 async fn flaky(task: Flaky, runs: Shared, context: TaskContext) -> TaskResult {
     let run = runs.start(task.number, &context);
     tokio::time::sleep(task.takes).await;
@@ -168,6 +191,7 @@ pub(super) fn handled(worker: Builder, runs: Arc<Runs>) -> Builder {
     worker
         .handle(short)
         .handle(long)
+        .handle(batch(grouped))
         .handle(flaky)
         .handle(snoozing)
         .handle(blocking(block))
