@@ -13,6 +13,9 @@ use super::stage::{
     without_groups,
 };
 
+/// Where version 2 is beside version 1.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
 /// The directory of the group a process is in, of those that bound processes.
 fn group_of(pid: Pid) -> Option<PathBuf> {
     let text = fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_pid())).ok()?;
@@ -21,6 +24,7 @@ fn group_of(pid: Pid) -> Option<PathBuf> {
     let mounted = |at: &str, path: &str| Path::new(at).join(path.trim_start_matches('/'));
     match path(":pids:/") {
         Some(path) => Some(mounted("/sys/fs/cgroup/pids", path)),
+        None if Path::new(UNIFIED).exists() => Some(mounted(UNIFIED, path("0::/")?)),
         None => Some(mounted("/sys/fs/cgroup", path("0::/")?)),
     }
 }

@@ -104,8 +104,7 @@ fn command(mut command: Command, words: &[&str]) -> Command {
 
 /// The same where the file systems of control groups are not mounted. Needs root.
 pub fn without_groups() -> Command {
-    let script =
-        "umount --lazy /sys/fs/cgroup/pids || umount --lazy /sys/fs/cgroup; exec \"$0\" \"$@\"";
+    let script = "umount --lazy /sys/fs/cgroup; exec \"$0\" \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", script]).arg(program());
     command
