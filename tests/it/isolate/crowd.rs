@@ -85,15 +85,16 @@ fn there_are_as_many_as_allowed_and_not_one_more() {
 
 #[test]
 fn a_swarm_is_bounded_and_ends_with_its_task() {
-    let (word, wall) = (mark(11), Duration::from_secs(2));
+    let (word, wall) = (mark(11), Duration::from_secs(3));
     let option = format!("word={word}");
-    let words = ["swarm", &option, "processes=16", "wall=2000"];
+    let words = ["swarm", &option, "processes=16", "wall=3000"];
     let running = Running::until(&words, "started deed");
     let group = group_of_marked(&word);
     if has_groups() {
         wait_for("a refusal", || number(&group, "pids.events").is_some_and(|refused| refused > 0));
+        // The most there ever were, or on a kernel that does not tell, how many there are now.
         let most = number(&group, "pids.peak").or_else(|| number(&group, "pids.current"));
-        assert_eq!(most, Some(16));
+        assert!(most.is_some_and(|most| most <= 16), "{most:?}");
     }
     let told = running.finish();
     assert_eq!(told.class(), "wall");
@@ -119,8 +120,7 @@ fn a_worker_that_is_killed_leaves_no_group() {
 fn a_group_whose_keeper_was_killed_is_removed_once_it_is_empty() {
     let word = mark(13);
     let option = format!("word={word}");
-    let words = ["escape", &option, "processes=16", "cpu=1000"];
-    let running = Running::until(&words, "started deed");
+    let running = Running::until(&["escape", &option, "processes=16"], "started deed");
     wait_for("descendants", || marked(&word).len() == 2);
     let group = group_of_marked(&word);
     if has_groups() {
