@@ -7,25 +7,25 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 
 use super::limits::Limits;
-use super::order::Caged;
+use super::order::{Caged, Order};
 use super::{paths, syscalls};
 
-/// Puts the cage on this process. `calls`: how many tasks it is to run; `program`: what it is to become.
-pub(super) fn put_on(limits: &Limits, calls: u32, program: Option<&str>) -> Caged {
+/// Puts the cage on this process.
+pub(super) fn put_on(order: &Order) -> Caged {
     let mut lacks = Vec::new();
-    let failed = enclose(limits, calls, program, &mut lacks).err();
+    let failed = enclose(order, &mut lacks).err();
     Caged { lacks, failed }
 }
 
-fn enclose(
-    limits: &Limits,
-    calls: u32,
-    program: Option<&str>,
-    lacks: &mut Vec<String>,
-) -> Result<(), String> {
+fn enclose(order: &Order, lacks: &mut Vec<String>) -> Result<(), String> {
+    let Order { limits, program, .. } = order;
+    let program = program.as_ref().map(|program| program.path.as_str());
     // First: whatever is executed from here on gains nothing, and the next two need no privilege for it.
     set_no_new_privs(true).map_err(|error| format!("no_new_privs: {error}"))?;
-    set_limits(limits, calls, lacks)?;
+    set_limits(limits, order.calls)?;
+    if let Some(why) = &order.ungrouped {
+        count_for_user(limits, why, lacks)?;
+    }
     // Root keeps its files and loses its powers; together with no_new_privs an exec does not bring them back.
     let nothing = CapabilitySet::empty();
     let none = CapabilitySets { effective: nothing, permitted: nothing, inheritable: nothing };
@@ -34,11 +34,12 @@ fn enclose(
     syscalls::restrict(limits, lacks)
 }
 
-fn set_limits(limits: &Limits, calls: u32, lacks: &mut Vec<String>) -> Result<(), String> {
-    let set = |resource, soft: Option<u64>, hard: Option<u64>| {
-        setrlimit(resource, Rlimit { current: soft, maximum: hard })
-            .map_err(|error| format!("{resource:?} {soft:?}: {error}"))
-    };
+fn set(resource: Resource, soft: Option<u64>, hard: Option<u64>) -> Result<(), String> {
+    setrlimit(resource, Rlimit { current: soft, maximum: hard })
+        .map_err(|error| format!("{resource:?} {soft:?}: {error}"))
+}
+
+fn set_limits(limits: &Limits, calls: u32) -> Result<(), String> {
     let both = |resource, limit: u64| {
         let limit = Some(limit).filter(|limit| *limit != u64::MAX);
         set(resource, limit, limit)
@@ -53,15 +54,20 @@ fn set_limits(limits: &Limits, calls: u32, lacks: &mut Vec<String>) -> Result<()
         let all = cpu.saturating_add(1).saturating_mul(u64::from(calls));
         set(Resource::Cpu, Some(cpu), Some(all))?;
     }
-    if limits.forks() {
-        if rustix::process::getuid().is_root() {
-            lacks.push("processes: root is spared by RLIMIT_NPROC".to_owned());
-        } else {
-            // The kernel counts all processes and threads of the user, not those of this child.
-            both(Resource::Nproc, threads_of_this_user() + u64::from(limits.processes))?;
-        }
-    }
     Ok(())
+}
+
+/// Bounds the processes of a child that no control group bounds, as far as that goes: the kernel counts all processes
+/// and threads of the user, not those of this child, and does not count for root at all.
+fn count_for_user(limits: &Limits, why: &str, lacks: &mut Vec<String>) -> Result<(), String> {
+    if rustix::process::getuid().is_root() {
+        lacks.push(format!(
+            "processes: root is spared by RLIMIT_NPROC, and there is no control group: {why}"
+        ));
+        return Ok(());
+    }
+    let most = Some(threads_of_this_user() + u64::from(limits.processes));
+    set(Resource::Nproc, most, most)
 }
 
 /// How many threads the user of this process has.

@@ -27,8 +27,8 @@ const START_MILLIS: u32 = 100;
 /// What a child is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Watch over a child that may have children.
-    Keep,
+    /// Watch over a child that may have children: so many processes, all told.
+    Keep { processes: u32 },
     /// Put on the cage.
     Cage,
     /// Run tasks.
@@ -36,16 +36,18 @@ pub(super) enum Step {
 }
 
 impl Step {
-    const ALL: [(Self, &str); 3] = [(Self::Keep, "keep"), (Self::Cage, "cage"), (Self::Run, "run")];
-
-    fn word(self) -> &'static str {
-        Self::ALL.iter().find(|(step, _)| *step == self).map_or("", |(_, word)| word)
-    }
-
     /// This binary again, for this step. The kind is for people who look at a list of processes.
     pub(super) fn command(self, kind: &str) -> Command {
         let mut command = Command::new(ITSELF);
-        command.arg0(NAME).args([self.word(), kind, &std::process::id().to_string()]).env_clear();
+        let word = match self {
+            Self::Keep { .. } => "keep",
+            Self::Cage => "cage",
+            Self::Run => "run",
+        };
+        command.arg0(NAME).args([word, kind, &std::process::id().to_string()]).env_clear();
+        if let Self::Keep { processes } = self {
+            command.arg(processes.to_string());
+        }
         command
     }
 }
@@ -54,7 +56,12 @@ impl Step {
 fn told() -> Option<(Step, String, u32)> {
     let mut arguments = std::env::args_os().map(|argument| argument.into_string().ok());
     let [name, word, kind, parent] = std::array::from_fn(|_| arguments.next().flatten());
-    let (step, _) = Step::ALL.into_iter().find(|(_, known)| Some(*known) == word.as_deref())?;
+    let step = match word?.as_str() {
+        "keep" => Step::Keep { processes: arguments.next()??.parse().ok()? },
+        "cage" => Step::Cage,
+        "run" => Step::Run,
+        _ => return None,
+    };
     let told = (step, kind?, parent?.parse().ok()?);
     (name.as_deref() == Some(NAME) && arguments.next().is_none()).then_some(told)
 }
@@ -75,7 +82,7 @@ pub(crate) struct Entry {
 /// Lives the life of a child.
 pub(crate) fn serve(entries: &[Entry]) -> ! {
     let failed = match told() {
-        Some((Step::Keep, kind, parent)) => keeper::keep(&kind, parent),
+        Some((Step::Keep { processes }, kind, parent)) => keeper::keep(&kind, parent, processes),
         Some((Step::Cage, kind, parent)) => go_inside(&kind, parent),
         Some((Step::Run, ..)) => run(entries),
         None => Err("this process is no child".to_owned()),
@@ -99,7 +106,7 @@ pub(super) fn die_with(parent: u32, signal: Signal) -> Result<(), String> {
 }
 
 /// A standard stream as a file of its own, which no exec keeps.
-fn own(stream: rustix::fd::BorrowedFd<'_>) -> Result<File, String> {
+pub(super) fn own(stream: rustix::fd::BorrowedFd<'_>) -> Result<File, String> {
     let owned = rustix::io::fcntl_dupfd_cloexec(stream, 3);
     owned.map(File::from).map_err(|error| format!("a standard stream: {error}"))
 }
@@ -112,14 +119,13 @@ fn go_inside(kind: &str, parent: u32) -> Result<i32, String> {
     descriptors::close_all()?;
     let (mut orders, mut answers) = (own(rustix::stdio::stdin())?, own(rustix::stdio::stdout())?);
     let order: Option<Order> = frame::read(&mut orders).map_err(|error| format!("{error:?}"))?;
-    let Order { limits, calls, program } = order.ok_or("no order came")?;
-    let path = program.as_ref().map(|program| program.path.as_str());
-    let caged = cage::put_on(&limits, calls, path);
+    let order = order.ok_or("no order came")?;
+    let caged = cage::put_on(&order);
     frame::write(&mut answers, &caged).map_err(|error| format!("{error:?}"))?;
     if let Some(why) = caged.failed {
         return Err(why);
     }
-    let mut command = match program {
+    let mut command = match order.program {
         None => Step::Run.command(kind),
         Some(program) => {
             // A cage may be made ready before there is a task for it, the program may not.

@@ -2,7 +2,8 @@
 //!
 //! It is their subreaper: whoever loses its parent becomes its child, by `setsid` and a double fork too, and is found
 //! again. A library must not do that in the worker, whose program may have children of its own. The keeper runs no
-//! task and stays outside of the cage. It ends as the child ended, once nobody is left.
+//! task and stays outside of the cage and of the control group that bounds the child. It ends as the child ended, once
+//! nobody is left.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
@@ -10,8 +11,10 @@ use std::process::{Child, ExitStatus};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, kill_process, wait, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::child::{Step, die_with};
-use super::descriptors;
+use super::cgroup::Group;
+use super::child::{Step, die_with, own};
+use super::order::Kept;
+use super::{descriptors, frame};
 
 /// How it ends when it is told to.
 const TOLD: i32 = 143;
@@ -20,7 +23,7 @@ const TOLD: i32 = 143;
 const ROUNDS_MAX: usize = 100_000;
 
 /// Starts a child and waits for it; then, or when told to end, kills all that is left of it.
-pub(super) fn keep(kind: &str, parent: u32) -> Result<i32, String> {
+pub(super) fn keep(kind: &str, parent: u32, processes: u32) -> Result<i32, String> {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     // It ends by the same signal as its child, and leaves no core either.
     rustix::process::setrlimit(Resource::Core, none).map_err(|error| error.to_string())?;
@@ -30,9 +33,17 @@ pub(super) fn keep(kind: &str, parent: u32) -> Result<i32, String> {
     rustix::process::setsid().map_err(|error| format!("setsid: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
     let runtime = runtime.map_err(|error| format!("runtime: {error}"))?;
-    let status = runtime.block_on(watch(kind, parent))?;
-    kill_all()?;
-    let Some(status) = status else { return Ok(TOLD) };
+    let mut group = None;
+    let watched = runtime.block_on(watch(kind, parent, processes, &mut group));
+    if let Some(group) = &group {
+        group.kill();
+    }
+    let killed = kill_all();
+    if let Some(group) = group {
+        group.remove();
+    }
+    killed?;
+    let Some(status) = watched? else { return Ok(TOLD) };
     if let Some(signal) = status.signal().and_then(Signal::from_named_raw) {
         // SIGTERM has a handler here; any other ends this process as it did its child.
         let _ = kill_process(rustix::process::getpid(), signal);
@@ -41,13 +52,24 @@ pub(super) fn keep(kind: &str, parent: u32) -> Result<i32, String> {
 }
 
 /// Waits for the end of the child, or for the order to end it: none.
-async fn watch(kind: &str, parent: u32) -> Result<Option<ExitStatus>, String> {
+async fn watch(
+    kind: &str,
+    parent: u32,
+    processes: u32,
+    group: &mut Option<Group>,
+) -> Result<Option<ExitStatus>, String> {
     let text = |error: std::io::Error| error.to_string();
     let mut told = signal(SignalKind::terminate()).map_err(text)?;
     // From here on the death of the worker is an order like any other.
     die_with(parent, Signal::TERM)?;
     let mut died = signal(SignalKind::child()).map_err(text)?;
+    let made = Group::make(processes).map(|made| group.insert(made));
     let mut child = Step::Cage.command(kind).spawn().map_err(text)?;
+    // It starts nobody before it hears its order, and that comes after this word.
+    let ungrouped = made.and_then(|group| group.admit(child.id())).err();
+    let mut answers = own(rustix::stdio::stdout())?;
+    frame::write(&mut answers, &Kept { ungrouped }).map_err(|error| error.to_string())?;
+    drop(answers);
     // The streams are the child's: they close when it ends, and those it started.
     let nothing =
         std::fs::File::options().read(true).write(true).open("/dev/null").map_err(text)?;

@@ -38,8 +38,9 @@ pub struct Limits {
     pub files: u64,
     /// Bytes of the largest file it may write; `u64::MAX`: no limit. Default: 64 MiB.
     pub file_size: u64,
-    /// Processes at once. 1, the default: it can start none, and threads are not counted. With more it may start
-    /// others, threads count as well, and a process of ours watches over them all.
+    /// Processes at once, itself among them. 1, the default: it can start none, and threads are not counted. With more
+    /// it may start others, threads count as well, and a process of ours watches over them all; a control group bounds
+    /// them where one can be made.
     pub processes: u32,
     /// What it may speak to. Default: nobody.
     pub network: Network,

@@ -7,6 +7,8 @@
 #[cfg(target_os = "linux")]
 mod cage;
 #[cfg(target_os = "linux")]
+mod cgroup;
+#[cfg(target_os = "linux")]
 mod child;
 #[cfg(target_os = "linux")]
 mod descriptors;
@@ -21,6 +23,8 @@ mod limits;
 mod order;
 #[cfg(target_os = "linux")]
 mod paths;
+#[cfg(target_os = "linux")]
+mod place;
 #[cfg(target_os = "linux")]
 mod pool;
 #[cfg(target_os = "linux")]

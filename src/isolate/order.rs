@@ -9,6 +9,13 @@ use zeroize::Zeroize;
 use super::limits::Limits;
 use super::program::Program;
 
+/// Keeper to worker, before anything is said to the child: it is in its group.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// Why it has none, in words.
+    pub(super) ungrouped: Option<String>,
+}
+
 /// Worker to child, first: put this on.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Order {
@@ -17,6 +24,8 @@ pub(super) struct Order {
     pub(super) calls: u32,
     /// What to become; without: this binary again.
     pub(super) program: Option<Program>,
+    /// Why no control group bounds how many processes it may start, if it may.
+    pub(super) ungrouped: Option<String>,
 }
 
 /// Child to worker: the cage is on.

@@ -19,6 +19,8 @@ pub(crate) type Hold = Box<dyn Any + Send + Sync>;
 pub(crate) struct Pool {
     plan: Plan,
     most: usize,
+    /// What the first child lacked, which was told.
+    lacks: Vec<String>,
     crowd: Mutex<Crowd>,
 }
 
@@ -74,7 +76,8 @@ impl Pool {
         let (first, lacks) = Live::start(&plan).await?;
         let ready = first.rest(&plan);
         let crowd = Crowd { ready: Vec::from_iter(ready), ..Crowd::default() };
-        Ok(Started { pool: Arc::new(Self { plan, most, crowd: Mutex::new(crowd) }), lacks })
+        let pool = Self { plan, most, lacks: lacks.clone(), crowd: Mutex::new(crowd) };
+        Ok(Started { pool: Arc::new(pool), lacks })
     }
 
     fn crowd(&self) -> MutexGuard<'_, Crowd> {
@@ -141,10 +144,22 @@ impl Pool {
     }
 
     async fn fresh(&self) -> Result<Live, Ending> {
-        let started = Live::start(&self.plan).await;
-        started
-            .map(|(child, _)| child)
-            .map_err(|error| Ending::new("start", format!("{error:?}"), String::new()))
+        let started = self.another().await;
+        started.map_err(|error| Ending::new("start", format!("{error:?}"), String::new()))
+    }
+
+    /// One more child, that lacks no limit the first one had.
+    async fn another(&self) -> Result<Live> {
+        let (child, lacks) = Live::start(&self.plan).await?;
+        let of = |lack: &str| lack.split(':').next().map(str::to_owned);
+        let is_known = |lack: &String| self.lacks.iter().any(|known| of(known) == of(lack));
+        match lacks.iter().find(|lack| !is_known(lack)) {
+            None => Ok(child),
+            Some(lack) => Err(Error::system(format!(
+                "a limit of kind {} held when the worker started, and holds no more: {lack}",
+                self.plan.kind
+            ))),
+        }
     }
 
     /// Makes a child ready in the background, if there is room for one.
@@ -158,8 +173,8 @@ impl Pool {
             Coming(self.clone())
         };
         tokio::spawn(async move {
-            match Live::start(&coming.0.plan).await {
-                Ok((child, _)) => {
+            match coming.0.another().await {
+                Ok(child) => {
                     let idle = child.rest(&coming.0.plan);
                     let mut crowd = coming.0.crowd();
                     // A run that could not wait for it may have made another meanwhile: then this one is too many.

@@ -13,10 +13,11 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use crate::codec::PAYLOAD_BYTES_MAX;
 use crate::error::{Error, Result};
 
+use super::child::Step;
 use super::ending::Ending;
 use super::frame;
 use super::limits::Limits;
-use super::order::{Answer, Caged, Call, Go, Order, Ready, Said, Word};
+use super::order::{Answer, Caged, Call, Go, Kept, Order, Ready, Said, Word};
 use super::pool::Hold;
 use super::program::Program;
 use super::spawner::{self, Body};
@@ -80,7 +81,9 @@ impl Live {
     /// Starts a child and waits until it is inside its cage. Also what this system cannot enforce.
     pub(super) async fn start(plan: &Plan) -> Result<(Self, Vec<String>)> {
         let unreadable = |error| Error::system("the streams of a child").because(error);
-        let (body, streams) = spawner::start(&plan.kind, plan.limits.forks()).await?;
+        let processes = plan.limits.processes;
+        let step = if plan.limits.forks() { Step::Keep { processes } } else { Step::Cage };
+        let (body, streams) = spawner::start(&plan.kind, step).await?;
         let mut child = Self::open(body, streams, 0).map_err(unreadable)?;
         match tokio::time::timeout(START_MAX, child.get_ready(plan)).await {
             Ok(Ok(lacks)) => Ok((child, lacks)),
@@ -98,7 +101,12 @@ impl Live {
             Work::Handler(_) => None,
             Work::Program(program) => Some(program.clone()),
         };
-        let order = Order { limits: plan.limits.clone(), calls: plan.recycle, program };
+        // What is not in its group yet hears nothing.
+        let ungrouped = match plan.limits.forks() {
+            true => self.hear::<Kept>().await?.ungrouped,
+            false => None,
+        };
+        let order = Order { limits: plan.limits.clone(), calls: plan.recycle, program, ungrouped };
         self.say(&frame::frame(&order)?).await?;
         let caged: Caged = self.hear().await?;
         if let Some(why) = caged.failed {

@@ -95,14 +95,14 @@ static BURIED: Forever<Dying> = Forever(Mutex::new(None));
 
 struct Start {
     kind: String,
-    kept: bool,
+    step: Step,
     reply: oneshot::Sender<std::io::Result<(Body, [OwnedFd; 3])>>,
 }
 
-/// Starts a child, with our ends of its standard streams.
-pub(super) async fn start(kind: &str, kept: bool) -> Result<(Body, [OwnedFd; 3])> {
+/// Starts a child or a keeper at its first step, with our ends of its standard streams.
+pub(super) async fn start(kind: &str, step: Step) -> Result<(Body, [OwnedFd; 3])> {
     let (reply, started) = oneshot::channel();
-    let order = Start { kind: kind.to_owned(), kept, reply };
+    let order = Start { kind: kind.to_owned(), step, reply };
     let gone = || Error::system("the thread that starts children is gone");
     STARTED.tell("oncue-spawner", spawn)?.send(order).map_err(|_| gone())?;
     let started = started.await.map_err(|_| gone())?;
@@ -113,14 +113,13 @@ pub(super) async fn start(kind: &str, kept: bool) -> Result<(Body, [OwnedFd; 3])
 }
 
 fn spawn(orders: &Receiver<Start>) {
-    while let Ok(Start { kind, kept, reply }) = orders.recv() {
-        let step = if kept { Step::Keep } else { Step::Cage };
+    while let Ok(Start { kind, step, reply }) = orders.recv() {
         // Whoever does not wait any more drops it, which kills it.
-        let _ = reply.send(spawn_one(step, &kind, kept));
+        let _ = reply.send(spawn_one(step, &kind));
     }
 }
 
-fn spawn_one(step: Step, kind: &str, kept: bool) -> std::io::Result<(Body, [OwnedFd; 3])> {
+fn spawn_one(step: Step, kind: &str) -> std::io::Result<(Body, [OwnedFd; 3])> {
     let mut command = step.command(kind);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
@@ -138,6 +137,7 @@ fn spawn_one(step: Step, kind: &str, kept: bool) -> std::io::Result<(Body, [Owne
         child.stdout.take().ok_or_else(missing)?.into(),
         child.stderr.take().ok_or_else(missing)?.into(),
     ];
+    let kept = matches!(step, Step::Keep { .. });
     Ok((Body(Some(Dying { child, pidfd, kept, hold: None })), streams))
 }
 

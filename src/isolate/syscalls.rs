@@ -62,13 +62,10 @@ pub(super) fn restrict(limits: &Limits, lacks: &mut Vec<String>) -> Result<(), S
     };
     let mut refused = Rules::new();
     let made = refuse(limits, &mut refused).and_then(|()| {
-        let mut programs = vec![compile(refused, libc::EPERM, arch)?];
-        if !limits.forks() {
-            // Its flags are in memory, where no filter sees them; libc then takes `clone`.
-            let unknown = Rules::from([(libc::SYS_clone3, Vec::new())]);
-            programs.push(compile(unknown, libc::ENOSYS, arch)?);
-        }
-        Ok(programs)
+        // Its flags are in memory, where no filter sees them, and the control group a process is born in with them: any
+        // that its user may write to. libc then takes `clone`.
+        let unknown = Rules::from([(libc::SYS_clone3, Vec::new())]);
+        Ok([compile(refused, libc::EPERM, arch)?, compile(unknown, libc::ENOSYS, arch)?])
     });
     let programs = made.map_err(|error| format!("seccomp: {error}"))?;
     for program in &programs {

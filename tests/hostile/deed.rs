@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
@@ -10,6 +11,9 @@ use std::time::Duration;
 
 use oncue::{Task, TaskContext, TaskError, TaskResult};
 use serde::{Deserialize, Serialize};
+
+/// How often a swarm tries to start two more.
+const SWARM_MAX: usize = 60;
 
 /// A deed by its name, and a word for it.
 #[derive(Serialize, Deserialize)]
@@ -42,6 +46,9 @@ pub fn act(deed: Deed, context: TaskContext) -> TaskResult<String> {
         "bomb" => bomb(number(word)),
         "escape" | "escape_and_end" => escape(word, deed.name == "escape"),
         "brood" => brood(word),
+        "swarm" => swarm(word),
+        "leave" => leave(word),
+        "clone3" => clone3(),
         "read" => said(std::fs::read_to_string(word), |text| format!("read {}", text.len())),
         "write" => said(std::fs::write(word, "mine"), |()| "written".to_owned()),
         "fill" => fill(word),
@@ -151,6 +158,41 @@ fn escape(mark: &str, stay: bool) -> String {
         spin();
     }
     text
+}
+
+/// Starts as many as it can, each in a session of its own and without a parent, and goes on trying. Not without an
+/// end: if nobody bounds it, the machine is still there.
+fn swarm(mark: &str) -> ! {
+    let script = format!("setsid sleep {mark} & setsid sleep {mark} &");
+    for _ in 0..SWARM_MAX {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null());
+        // Those that fail say so, and are tried again.
+        drop(shell.stderr(Stdio::null()).status());
+    }
+    spin()
+}
+
+/// Raises the bound of its control group, and leaves it for this one.
+fn leave(other: &str) -> String {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").expect("readable");
+    let own = groups
+        .lines()
+        .find_map(|line| line.rsplit('/').next().filter(|name| name.starts_with("oncue-")));
+    let near = [PathBuf::from(other), PathBuf::from(other).join("..")];
+    let own = near.iter().find_map(|place| Some(place.join(own?)).filter(|path| path.exists()));
+    let raised = own.is_some_and(|own| std::fs::write(own.join("pids.max"), "max").is_ok());
+    let number = std::process::id().to_string();
+    let left = std::fs::write(PathBuf::from(other).join("cgroup.procs"), number).is_ok();
+    format!("raised {raised}, left {left}")
+}
+
+/// What the kernel says to a `clone3` that asks for nothing.
+fn clone3() -> String {
+    let script = "import ctypes; libc = ctypes.CDLL(None, use_errno=True); \
+                  libc.syscall(435, 0, 0); print(ctypes.get_errno())";
+    let python = Command::new("python3").args(["-c", script]).stdin(Stdio::null()).output();
+    said(python, |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Waits for processes that wait for others: nobody of them is an orphan before the first is killed.

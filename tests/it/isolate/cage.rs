@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, UdpSocket};
 
-use super::stage::{Told, refused, run, run_as_nobody};
+use super::stage::{Told, run, run_as_nobody};
 
 /// Runs as whoever runs the tests, and as a user that owns nothing.
 #[track_caller]
@@ -111,12 +111,7 @@ fn nothing_of_the_worker_is_inherited_or_in_reach() {
 fn what_the_system_lacks_is_told_or_an_error() {
     // Nothing is lacking for a handler that starts no process, on the systems these tests are for.
     assert_eq!(run(&["fine", "required"]).0["lacks"], serde_json::json!([]));
-    if rustix::process::getuid().is_root() {
-        let told = run(&["fine", "processes=4"]);
-        assert!(told.0["lacks"][0].as_str().expect("a lack").starts_with("processes"), "{told:?}");
-        let told = refused(&["fine", "processes=4", "required"]);
-        assert!(told.contains("requires all its limits"), "{told}");
-    }
+    // Of one that does, its number of processes as root, where no control group can be had: see `crowd`.
     assert_eq!(
         run_as_nobody(&["fine", "processes=4", "required"]).0["lacks"],
         serde_json::json!([])

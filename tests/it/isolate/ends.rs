@@ -2,19 +2,11 @@
 
 use std::time::Duration;
 
-use super::stage::{Told, refused, run};
-
-const SECOND: Duration = Duration::from_secs(1);
+use super::stage::{SECOND, refused, run, within};
 
 #[track_caller]
 fn class(words: &[&str]) -> String {
     run(words).class().to_owned()
-}
-
-#[track_caller]
-fn within(told: &Told, limit: Duration) {
-    // From the end of the limit it is a matter of milliseconds; a second is for a machine that is busy.
-    assert!(told.ran() <= limit + SECOND, "{told:?}");
 }
 
 #[test]

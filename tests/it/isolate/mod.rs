@@ -3,6 +3,7 @@
 //! Each check has its control: the same deed with the limit lifted, or in the worker's own process, succeeds.
 
 mod cage;
+mod crowd;
 mod ends;
 mod kills;
 #[cfg(feature = "cli")]

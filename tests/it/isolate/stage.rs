@@ -1,8 +1,8 @@
 //! The program with the hostile handler: run, heard, and searched for what it left behind.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const SECOND: Duration = Duration::from_secs(1);
 /// Between two looks at what nothing tells of.
 const LOOK: Duration = Duration::from_millis(2);
 /// The uid that owns nothing.
@@ -67,6 +68,12 @@ impl Told {
     }
 }
 
+#[track_caller]
+pub fn within(told: &Told, limit: Duration) {
+    // From the end of the limit it is a matter of milliseconds; a second is for a machine that is busy.
+    assert!(told.ran() <= limit + SECOND, "{told:?}");
+}
+
 /// Runs the program to its end. The worker lived, its neighbors went on, and nobody is left.
 #[track_caller]
 pub fn run(words: &[&str]) -> Told {
@@ -95,14 +102,27 @@ fn command(mut command: Command, words: &[&str]) -> Command {
     command
 }
 
+/// The same where the file systems of control groups are not mounted. Needs root.
+pub fn without_groups() -> Command {
+    let script = "umount --lazy /sys/fs/cgroup; exec \"$0\" \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(program());
+    command
+}
+
 #[track_caller]
-fn finish(program: Command, words: &[&str]) -> Told {
+pub fn finish(program: Command, words: &[&str]) -> Told {
     let output = command(program, words).output().expect("the program, and setpriv, are there");
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words:?}: {}\n{text}\n{errors}", output.status);
-    let last = text.lines().last().unwrap_or_default();
-    let told = Told(serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {text}\n{errors}")));
+    check(words, text.lines().last().unwrap_or_default())
+}
+
+/// What the program told in the end.
+#[track_caller]
+fn check(words: &[&str], last: &str) -> Told {
+    let told = Told(serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {last}")));
     let neighbors = told.0["tasks"].as_array().expect("tasks").len().max(1);
     assert_eq!(told.0["neighbors"], neighbors, "{told:?}");
     let allowed = words.iter().find_map(|word| word.strip_prefix("leftovers="));
@@ -115,7 +135,12 @@ fn finish(program: Command, words: &[&str]) -> Told {
 /// Why the program refused to start.
 #[track_caller]
 pub fn refused(words: &[&str]) -> String {
-    let output = command(Command::new(program()), words).output().expect("runs");
+    why_refused(Command::new(program()), words)
+}
+
+#[track_caller]
+pub fn why_refused(program: Command, words: &[&str]) -> String {
+    let output = command(program, words).output().expect("runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
     text
@@ -124,6 +149,7 @@ pub fn refused(words: &[&str]) -> String {
 /// A program that goes on until it is killed.
 pub struct Running {
     child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Running {
@@ -132,10 +158,18 @@ impl Running {
     pub fn until(words: &[&str], line: &str) -> Self {
         let mut command = command(Command::new(program()), words);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let found = lines.map_while(Result::ok).any(|said| said == line);
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let found = lines.by_ref().map_while(Result::ok).any(|said| said == line);
         assert!(found, "it ended and never said {line:?}");
-        Self { child }
+        Self { child, lines }
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn finish(mut self) -> Told {
+        let last = self.lines.by_ref().map_while(Result::ok).last().unwrap_or_default();
+        assert!(self.child.wait().expect("reaped").success(), "{last}");
+        check(&[], &last)
     }
 
     pub fn kill(mut self) {
