@@ -74,6 +74,7 @@ impl Handler {
             Some(url) => webhook::webhook(self, url)?.check(),
             None => {
                 program::program(self)?.check()?;
+                program::interpreted(self)?;
                 program::limits(self).check()
             }
         }

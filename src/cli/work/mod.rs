@@ -3,6 +3,7 @@
 mod file;
 mod handler;
 mod keys;
+mod misread;
 mod program;
 mod webhook;
 
