@@ -110,14 +110,6 @@ impl Config {
                 self.concurrency
             )));
         }
-        for (kind, handler) in &self.handler {
-            QueueName::parse(&handler.queue)?;
-            if handler.concurrency == Some(0) {
-                return Err(Error::invalid(format!(
-                    "handler.{kind:?}.concurrency 0; use 1 or more, or leave the handler out"
-                )));
-            }
-        }
         // A pattern is the beginning of names, with a star behind it.
         let named = self.queues.keys().map(|name| name.strip_suffix('*').unwrap_or(name));
         named.filter(|name| !name.is_empty()).try_for_each(|name| QueueName::parse(name).map(drop))
@@ -202,8 +194,8 @@ mod tests {
             ("[handler]\na = { webhook = \"https://x/?s3cret\", queue == 5 }", "line 2: "),
             ("broker = \"mysql:x\"\n[handler.a]\nexec = [\"env\"]", "use sqlite:PATH"),
             ("concurrency = 0\n[handler.a]\nexec = [\"env\"]", "concurrency 0; use 1 to 10000"),
-            ("[handler.a]\nexec = [\"env\"]\nconcurrency = 0", "handler.\"a\".concurrency 0"),
-            ("[handler.a]\nexec = [\"env\"]\nqueue = \"A b\"", "queue name \"A b\""),
+            ("[handler.a]\nexec = [\"env\"]\nconcurrency = 0", "handler.\"a\": concurrency 0"),
+            ("[handler.a]\nexec = [\"env\"]\nqueue = \"A b\"", "\"a\": queue name \"A b\""),
             ("[handler.a]\nexec = [\"env\"]\n[queues]\n\"A*\" = 1", "queue name \"A\""),
         ] {
             let error = Config::parse(text, Path::new("/usr")).expect_err(words).to_string();

@@ -49,7 +49,7 @@ fn asked(wanted: &str) -> &str {
         "a sequence" => "a list, such as [\"a\", \"b\"]",
         "a boolean" => "true or false",
         "a map" => "a table",
-        "usize" | "u16" | "u32" | "u64" => "a whole number, in figures",
+        "usize" | "u16" | "u32" | "u64" => "a whole number, 0 or more",
         _ if wanted.starts_with("struct ") => "a table",
         _ => wanted.strip_prefix("one of ").unwrap_or(wanted),
     }
