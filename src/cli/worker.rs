@@ -101,7 +101,7 @@ struct Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "worker {} was told: {}", self.worker, self.told)
+        write!(f, "worker {} was told: {}; it hears with its next beat", self.worker, self.told)
     }
 }
 
