@@ -43,6 +43,14 @@ pub struct Connect {
     keys: Option<Box<dyn KeySource>>,
 }
 
+/// A URL, read.
+enum Address {
+    #[cfg(feature = "sqlite")]
+    Sqlite(Options),
+    #[cfg(feature = "redis")]
+    Redis(Box<RedisOptions>),
+}
+
 /// A broker and the keys for it.
 pub struct Connection {
     /// The broker.
@@ -80,15 +88,35 @@ impl Connect {
     /// A URL that is wrong [`is_invalid`](Error::is_invalid); a key that is missing or malformed
     /// [`is_key`](Error::is_key); a file that is foreign or damaged [`is_corrupt`](Error::is_corrupt).
     pub fn open(self) -> Result<Connection> {
+        match self.address()? {
+            #[cfg(feature = "sqlite")]
+            Address::Sqlite(options) => self.open_sqlite(options),
+            #[cfg(feature = "redis")]
+            Address::Redis(options) => self.open_redis(*options),
+        }
+    }
+
+    /// Whether the URL is one: opens nothing, and reads no key.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to write, [`is_invalid`](Error::is_invalid).
+    pub fn check(&self) -> Result<()> {
+        self.address().map(drop)
+    }
+
+    fn address(&self) -> Result<Address> {
         match self.url.split_once(':').map(|(scheme, _)| scheme) {
             #[cfg(feature = "sqlite")]
-            Some("sqlite") => self.open_sqlite(),
+            Some("sqlite") => Options::parse(&self.url).map(Address::Sqlite),
             #[cfg(not(feature = "sqlite"))]
             Some("sqlite") => {
                 Err(Error::invalid("this build has no SQLite; add the feature `sqlite`"))
             }
             #[cfg(feature = "redis")]
-            Some(scheme) if SCHEMES.contains(&scheme) => self.open_redis(),
+            Some(scheme) if SCHEMES.contains(&scheme) => {
+                let options = RedisOptions::parse(&self.url)?;
+                Ok(Address::Redis(Box::new(options)))
+            }
             #[cfg(not(feature = "redis"))]
             Some(scheme) if SCHEMES.contains(&scheme) => {
                 Err(Error::invalid("this build has no Redis; add the feature `redis`"))
@@ -105,8 +133,8 @@ impl Connect {
     }
 
     #[cfg(feature = "redis")]
-    fn open_redis(self) -> Result<Connection> {
-        let options = RedisOptions::parse(&self.url)?.namespace(&self.namespace);
+    fn open_redis(self, options: RedisOptions) -> Result<Connection> {
+        let options = options.namespace(&self.namespace);
         // Keys first: a broker nobody can use is not connected to.
         let keyring = match &self.keys {
             Some(source) => source.load()?,
@@ -123,8 +151,7 @@ impl Connect {
     }
 
     #[cfg(feature = "sqlite")]
-    fn open_sqlite(self) -> Result<Connection> {
-        let options = Options::parse(&self.url)?;
+    fn open_sqlite(self, options: Options) -> Result<Connection> {
         let path = match options.location() {
             Location::File(path) => Some(path.clone()),
             Location::Memory => None,
@@ -222,7 +249,9 @@ mod tests {
             ("postgres://h", "unknown broker \"postgres\"; use sqlite:PATH or redis://HOST"),
             ("x", "unknown broker; use sqlite:PATH"),
         ] {
+            let checked = Connect::new(url).check().expect_err(url).to_string();
             let error = Connect::new(url).open().err().expect(url);
+            assert_eq!(checked, error.to_string());
             assert!(error.is_invalid() && error.to_string().contains(part), "{error}");
         }
     }

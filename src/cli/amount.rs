@@ -1,8 +1,24 @@
 //! Amounts as people write them: `10s`, `256MiB`.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Reads a string, and says what is to stand in it if there is none.
+struct Text(&'static str);
+
+impl de::Visitor<'_> for Text {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+}
 
 /// A time, such as `10s` or `1h 30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +26,7 @@ pub(super) struct Time(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
+        let text = from.deserialize_str(Text("a time, such as \"10s\""))?;
         let time = humantime::parse_duration(&text);
         time.map(Self)
             .map_err(|error| de::Error::custom(format!("{text:?}: {error}; write \"10s\"")))
@@ -46,7 +62,7 @@ impl Bytes {
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
+        let text = from.deserialize_str(Text("a size, such as \"256MiB\", or \"unlimited\""))?;
         Self::parse(&text).ok_or_else(|| {
             de::Error::custom(format!("{text:?} is no size; write \"256MiB\" or \"{UNLIMITED}\""))
         })

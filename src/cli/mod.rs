@@ -154,7 +154,14 @@ pub(crate) fn parse() -> Result<(Cli, Output), ExitCode> {
 pub(crate) fn run(cli: Cli, output: Output) -> Result<Verdict> {
     // The demo shows on purpose what a worker complains about.
     let quiet = matches!(cli.command, Command::Demo(_)) && cli.verbose == 0;
-    let loud = ["warn", "info"].get(usize::from(cli.verbose)).unwrap_or(&"debug");
+    // A worker says that it is at work: without that it looks as if it hung.
+    let works = matches!(cli.command, Command::Work(_));
+    let loud = match cli.verbose {
+        0 if works => "warn,oncue::cli::work=info",
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
     output::log(if quiet { "off" } else { loud }, output);
     let target = Target::new(cli.broker)?;
     oncue::block_on(async {

@@ -87,6 +87,16 @@ pub(super) fn existing(url: &str) -> String {
     }
 }
 
+/// The URL as a log may have it: without user, password and parameters.
+pub(super) fn without_secrets(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    if scheme.is_empty() || scheme == "sqlite" {
+        return url.to_owned();
+    }
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    format!("{scheme}://{}", host.split_once('?').map_or(host, |(host, _)| host))
+}
+
 /// A keyring that seals nothing and opens nothing.
 struct NoKeys;
 
@@ -121,5 +131,18 @@ mod tests {
             assert_eq!(existing(url), expected);
         }
         assert_eq!(NoKeys.load().expect("parses").active_id(), None);
+    }
+
+    #[test]
+    fn a_log_has_no_password() {
+        for (url, shown) in [
+            ("redis://u:s3cret@h:1/0?ca=/s3cret", "redis://h:1/0"),
+            ("rediss+cluster://u:s3@cret?@h,i", "rediss+cluster://h,i"),
+            ("unix:///run/redis.sock?user=u", "unix:///run/redis.sock"),
+            ("sqlite:a@b.db?durability=full", "sqlite:a@b.db?durability=full"),
+            ("sqlite:///a@b.db", "sqlite:///a@b.db"),
+        ] {
+            assert_eq!(without_secrets(url), shown);
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::target::Target;
 pub(super) enum Worker {
     /// List every worker that is there
     List,
-    /// Tell a worker to claim nothing more; what it runs goes on
+    /// Tell a worker to claim nothing more; what it runs goes on. Only a restart of it takes that back
     Quiet {
         /// Its id, or the first letters of it
         worker: String,
@@ -74,6 +74,12 @@ fn gone(worker: WorkerId) -> Error {
 
 /// The one worker whose id begins so.
 async fn find(broker: &dyn Operate, named: &str) -> Result<Present> {
+    if named.is_empty() {
+        // Every id begins so: a variable of a script that is not set must not stop the only worker.
+        return Err(Error::invalid(
+            "the id of the worker is empty; `oncue worker list` shows those that are there",
+        ));
+    }
     let all = broker.workers().await?;
     let mut found = all.into_iter().filter(|present| present.worker.to_string().starts_with(named));
     match (found.next(), found.next()) {
@@ -95,7 +101,7 @@ struct Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "worker {} was told: {}", self.worker, self.told)
+        write!(f, "worker {} was told: {}; it hears with its next beat", self.worker, self.told)
     }
 }
 

@@ -155,8 +155,15 @@ impl Live {
     async fn not_ready(mut self, plan: &Plan, error: Error) -> Error {
         let ending = self.end(&plan.limits).await;
         let (kind, message, stderr) = (&plan.kind, ending.message, ending.stderr);
+        let first = match &*ending.class {
+            // So it looks when `main` did something else first.
+            class if class == "protocol" || class.starts_with("exit(") => {
+                "; is `oncue::child` the first line of main, and nothing printed before it?"
+            }
+            _ => "",
+        };
         Error::system(format!(
-            "the child for kind {kind} did not get ready: {error}; {message}; what it printed: {stderr:?}"
+            "the child for kind {kind} did not get ready: {error}; {message}; what it printed: {stderr:?}{first}"
         ))
     }
 

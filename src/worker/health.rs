@@ -109,7 +109,7 @@ impl fmt::Display for Reason {
             Self::Quarantined { kind } => write!(f, "{kind} is in quarantine"),
             Self::Stopped { kind } => write!(f, "{kind} is served no longer"),
             Self::Lingering { threads, most } => {
-                write!(f, "{threads} threads are taken by runs that were given up, of {most} borne")
+                write!(f, "threads taken by runs that were given up: {threads}, of {most} borne")
             }
             Self::BrokerFailing { verb, .. } => write!(f, "the broker fails at {verb}"),
             Self::MemoryExceeded { bytes, most } => {

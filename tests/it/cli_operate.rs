@@ -157,6 +157,7 @@ fn a_worker_of_another_process_is_seen_told_and_stopped() {
     };
     assert_eq!((&row["worker"], &row["pid"]), (&id.clone().into(), &std::process::id().into()));
     fails(folder, &["worker", "quiet", "nobody"], 3, "no worker");
+    fails(folder, &["worker", "stop", ""], 2, "the id of the worker is empty");
     fails(folder, &["worker", "restart-handler", &id, "other"], 3, "number");
     assert_eq!(answer(folder, &["worker", "quiet", &id[..13]])["told"], "quiet");
     let cancelled = answer(folder, &["task", "cancel", &task.id().to_string()]);

@@ -131,6 +131,7 @@ fn bad_input_is_told() {
         (&["--workers", "0"], 2, "--workers 0; use 1"),
         (&["--seed", "9007199254740992"], 2, "--seed 9007199254740992; use 0"),
         (&["--broker", "sqlite:none.db"], 3, "there is no file"),
+        (&["--broker", "sqlite::memory:"], 2, "name a file"),
         (&["--broker", "unix:///none.sock"], 4, "no connection"),
         (&["--child"], 2, "leave it out"),
     ] {

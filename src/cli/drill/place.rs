@@ -56,6 +56,12 @@ impl Place {
     pub(super) async fn new(named: Option<&str>, seed: u64) -> Result<Self> {
         let [queue, calm] = ["", "-calm"].map(|end| format!("drill-{seed:x}{end}"));
         let (queue, calm) = (QueueName::parse(&queue)?, QueueName::parse(&calm)?);
+        if named.is_some_and(|url| url.split('?').next() == Some("sqlite::memory:")) {
+            return Err(Error::invalid(
+                "a drill is of several processes, and each would have a sqlite::memory: of its own; name a file, or leave \
+                 the broker out",
+            ));
+        }
         let folder = Folder::new(seed)?;
         let (url, key) = match named {
             Some(url) => (existing(url), None),
@@ -84,6 +90,16 @@ impl Place {
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder.path
+    }
+
+    /// What stays behind on a broker that was named, if the drill ends before all its tasks have.
+    pub(super) fn left(&self) -> String {
+        match self.key {
+            Some(_) => String::new(),
+            None => {
+                format!("; what had not ended stays in the queues {} and {}", self.queue, self.calm)
+            }
+        }
     }
 
     /// The ledger of a process, and what it says on its standard error.

@@ -79,10 +79,10 @@ struct Only {
     #[arg(long, value_name = "FIELD,..", requires = "unique", value_delimiter = ',')]
     unique_fields: Vec<String>,
     /// Until its first run starts, until it has ended, or for the whole time
-    #[arg(long, requires = "unique", default_value = "end")]
+    #[arg(long, value_name = "WHEN", requires = "unique", default_value = "end")]
     unique_until: Until,
     /// What becomes of a second one: it is dropped, takes the place of the first, or moves it
-    #[arg(long, requires = "unique", default_value = "drop")]
+    #[arg(long, value_name = "WHAT", requires = "unique", default_value = "drop")]
     on_conflict: OnConflict,
 }
 

@@ -21,7 +21,7 @@ pub(in crate::cli) struct Args {
     #[arg(long)]
     state: String,
     /// Rows of the page, 1 to 1000
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_name = "N")]
     limit: usize,
     /// Where the page before ended, as it said
     #[arg(long)]

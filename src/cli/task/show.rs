@@ -138,6 +138,14 @@ struct Revealed {
     log: Log,
 }
 
+/// A time that is none at zero.
+fn time(ms: u64) -> String {
+    match ms {
+        0 => "none".to_owned(),
+        ms => humantime::format_duration(std::time::Duration::from_millis(ms)).to_string(),
+    }
+}
+
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Clear { id, kind, state, attempts, max_retry, crashes, created, .. } = &self.clear;
@@ -160,10 +168,10 @@ impl fmt::Display for Shown {
         row("last failure", self.clear.class.clone());
         row("damage", self.clear.damage.clone());
         if let Some(limits) = &self.limits {
-            row("timeout", Some(format!("{} ms", limits.timeout_ms)));
+            row("timeout", Some(time(limits.timeout_ms)));
             row("deadline", limits.deadline.clone());
             row("expires", limits.expires.clone());
-            row("kept once completed", Some(format!("{} ms", limits.retention_ms)));
+            row("kept once completed", Some(time(limits.retention_ms)));
             row("sealed with key", limits.key.map(|key| key.to_string()));
         }
         row("record", Some(format!("{} bytes", self.clear.record_bytes)));
@@ -173,7 +181,9 @@ impl fmt::Display for Shown {
                 row("header", Some(format!("{name}: {value}")));
             }
             row("result", revealed.result.as_ref().map(Value::to_string));
-            row("error", revealed.error.clone());
+            for line in revealed.error.iter().flat_map(|error| error.lines()) {
+                row("error", Some(line.to_owned()));
+            }
             row("progress", revealed.progress.as_ref().map(Value::to_string));
             if revealed.log.dropped > 0 {
                 row("log", Some(format!("({} older lines are gone)", revealed.log.dropped)));

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use oncue::{Error, Result, worker};
+use oncue::queue::QueueName;
+use oncue::{Connect, Error, Result, worker};
 use serde::{Deserialize, Serialize};
 
 use super::handler::Handler;
 use super::keys;
+use super::misread::misread;
 use crate::cli::amount::Time;
 
 /// Largest file that is read.
@@ -47,7 +49,8 @@ impl Config {
     /// Reads a file and looks for everything it names.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let unread = |error: std::io::Error| {
-            Error::invalid(format!("cannot read {}", path.display())).because(error)
+            let what = format!("cannot read {}; name the file by --config", path.display());
+            Error::invalid(what).because(error)
         };
         let size = path.metadata().map_err(unread)?.len();
         if size > FILE_BYTES_MAX {
@@ -90,7 +93,26 @@ impl Config {
             handler.settle(home).map_err(named)?;
             handler.check().map_err(named)?;
         }
+        config.broker = config.broker.map(|url| located(&url, home));
+        config.check()?;
         Ok(config)
+    }
+
+    /// Refuses what a worker would refuse, so that it is told before one is to start.
+    fn check(&self) -> Result<()> {
+        if let Some(url) = &self.broker {
+            Connect::new(url).check()?;
+        }
+        let most = worker::CONCURRENCY_MAX;
+        if !(1..=most).contains(&self.concurrency) {
+            return Err(Error::invalid(format!(
+                "concurrency {}; use 1 to {most}",
+                self.concurrency
+            )));
+        }
+        // A pattern is the beginning of names, with a star behind it.
+        let named = self.queues.keys().map(|name| name.strip_suffix('*').unwrap_or(name));
+        named.filter(|name| !name.is_empty()).try_for_each(|name| QueueName::parse(name).map(drop))
     }
 
     /// The queues to serve, with their weights.
@@ -103,11 +125,15 @@ impl Config {
     }
 }
 
-/// What TOML says of a file, and the line, which is not quoted: tokens may stand in it.
-fn misread(text: &str, error: &toml::de::Error) -> Error {
-    let place = error.span().and_then(|span| text.get(..span.start));
-    let line = place.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
-    Error::invalid(format!("{}{}", line.unwrap_or_default(), error.message().trim_end()))
+/// The URL of a broker in a file at `home`: that of a database file names it from there, as all other paths in it.
+fn located(url: &str, home: &Path) -> String {
+    let path = url.strip_prefix("sqlite:").map(|path| path.strip_prefix("//").unwrap_or(path));
+    match path {
+        Some(path) if !path.is_empty() && !path.starts_with(['/', ':', '?']) => {
+            format!("sqlite:{}", home.join(path).display())
+        }
+        _ => url.to_owned(),
+    }
 }
 
 impl fmt::Display for Config {
@@ -136,16 +162,41 @@ mod tests {
     }
 
     #[test]
+    fn a_database_is_beside_the_file_and_all_else_is_where_it_says() {
+        for (url, meant) in [
+            ("sqlite:a.db?durability=normal", "sqlite:/etc/jobs/a.db?durability=normal"),
+            ("sqlite://data/a.db", "sqlite:/etc/jobs/data/a.db"),
+            ("sqlite:/var/a.db", "sqlite:/var/a.db"),
+            ("sqlite:///var/a.db", "sqlite:///var/a.db"),
+            ("sqlite::memory:", "sqlite::memory:"),
+            ("sqlite:", "sqlite:"),
+            ("redis://localhost/0", "redis://localhost/0"),
+        ] {
+            assert_eq!(located(url, Path::new("/etc/jobs")), meant);
+        }
+        let shown = Config::parse(
+            "broker = \"sqlite:a.db\"\n[handler.a]\nexec = [\"env\"]",
+            Path::new("/usr"),
+        );
+        assert_eq!(shown.expect("fine").broker.as_deref(), Some("sqlite:/usr/a.db"));
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_place_and_not_quoted() {
         for (text, words) in [
             ("", "no handlers"),
             ("[handler.A]\nexec = [\"env\"]", "A"),
-            ("lease = 5\n[handler.a]\nexec = [\"env\"]", "line 1: invalid type"),
+            ("lease = 5\n[handler.a]\nexec = [\"env\"]", "line 1: lease is 5; write a time"),
             (
                 "[handler]\na = { webhook = \"https://x/?s3cret\", queue = 5 }",
-                "line 2: invalid type",
+                "line 2: queue is 5; write a string",
             ),
             ("[handler]\na = { webhook = \"https://x/?s3cret\", queue == 5 }", "line 2: "),
+            ("broker = \"mysql:x\"\n[handler.a]\nexec = [\"env\"]", "use sqlite:PATH"),
+            ("concurrency = 0\n[handler.a]\nexec = [\"env\"]", "concurrency 0; use 1 to 10000"),
+            ("[handler.a]\nexec = [\"env\"]\nconcurrency = 0", "handler.\"a\": concurrency 0"),
+            ("[handler.a]\nexec = [\"env\"]\nqueue = \"A b\"", "\"a\": queue name \"A b\""),
+            ("[handler.a]\nexec = [\"env\"]\n[queues]\n\"A*\" = 1", "queue name \"A\""),
         ] {
             let error = Config::parse(text, Path::new("/usr")).expect_err(words).to_string();
             assert!(error.contains(words) && !error.contains("s3cret"), "{words}: {error}");

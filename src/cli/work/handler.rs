@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use oncue::{Registration, Result};
+use oncue::queue::QueueName;
+use oncue::{Error, Registration, Result};
 use serde::{Deserialize, Serialize};
 
 use super::program::{self, Allowed};
@@ -70,10 +71,15 @@ impl Handler {
 
     /// Looks for everything it names.
     pub(super) fn check(&self) -> Result<()> {
+        QueueName::parse(&self.queue)?;
+        if self.concurrency == Some(0) {
+            return Err(Error::invalid("concurrency 0; use 1 or more, or leave the handler out"));
+        }
         match &self.webhook {
             Some(url) => webhook::webhook(self, url)?.check(),
             None => {
                 program::program(self)?.check()?;
+                program::interpreted(self)?;
                 program::limits(self).check()
             }
         }

@@ -3,6 +3,7 @@
 mod file;
 mod handler;
 mod keys;
+mod misread;
 mod program;
 mod webhook;
 
@@ -15,18 +16,21 @@ use oncue::{Client, Lane, Result};
 use serde::Serialize;
 
 use super::output::Output;
-use super::target::Target;
+use super::target::{Target, without_secrets};
 use file::Config;
 
 /// Run programs and webhooks as handlers, as a file says
 ///
 /// A handler with exec is a command: the payload comes on its standard input as JSON,
-/// its standard output is the result. Exit 0: done. 65: archived, no retry can help.
-/// Any other: failed, and retried. Needs Linux.
+/// its standard output is the result, its standard error the log. Exit 0: done. 65:
+/// archived, no retry can help. Any other: failed, and retried. Needs Linux.
 ///
 /// A handler with webhook is a URL: the payload is sent by POST, signed as Standard
 /// Webhooks says, the answer is the result. 2xx: done. 408, 425, 429, 5xx, no answer:
 /// failed, and retried. Any other: archived.
+///
+/// The broker is that of --broker, else of ONCUE_BROKER, else of the file; name the same
+/// one to `oncue task enqueue`. It works until SIGTERM or Ctrl-C, and then lets runs end.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
@@ -45,7 +49,7 @@ pub(super) enum Settings {
 
 #[derive(clap::Args)]
 pub(super) struct Where {
-    /// The file
+    /// The file, in TOML; docs/isolation.md and docs/webhooks.md say what stands in it
     #[arg(long = "config", value_name = "FILE", default_value = "oncue.toml")]
     path: PathBuf,
 }
@@ -55,9 +59,11 @@ pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<(
     let url = target.named().or(config.broker.as_deref()).unwrap_or(target.url());
     let client = oncue::connect(url).await?;
     let worker = build(&client, &config)?.start().await?;
+    let joined = |names: Vec<&str>| names.join(", ");
     tracing::info!(
-        broker = url,
-        handlers = config.handler.len(),
+        broker = without_secrets(url),
+        queues = joined(config.queues().keys().map(String::as_str).collect()),
+        kinds = joined(config.handler.keys().map(String::as_str).collect()),
         "at work until SIGTERM or SIGINT"
     );
     let report = worker.run().await?;

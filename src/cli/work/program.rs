@@ -1,5 +1,7 @@
 //! A program in a configuration file: found, and what it may use.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use oncue::{Error, Limits, Network, Program, Result};
@@ -7,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::handler::Handler;
 use crate::cli::amount::{Bytes, Time};
+
+/// Most of a script that is read for the name of its interpreter, as the kernel does.
+const HEAD_MAX: u64 = 256;
 
 /// What a program may use.
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,6 +78,11 @@ pub(super) fn program(handler: &Handler) -> Result<Program> {
         program = program.arg(argument);
     }
     for name in handler.env.iter().flatten() {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(Error::invalid(
+                "env names variables of the worker's, without their values; write env = [\"NAME\"]",
+            ));
+        }
         // One that is not set here is not set there.
         if let Some(value) = std::env::var_os(name) {
             let value = value.into_string();
@@ -81,6 +91,28 @@ pub(super) fn program(handler: &Handler) -> Result<Program> {
         }
     }
     Ok(program)
+}
+
+/// Refuses a script whose interpreter is not there: its tasks would fail with words of the kernel's that name neither.
+pub(super) fn interpreted(handler: &Handler) -> Result<()> {
+    let Some(script) = handler.exec.first() else { return Ok(()) };
+    let mut head = Vec::new();
+    let read = File::open(script).and_then(|file| file.take(HEAD_MAX).read_to_end(&mut head));
+    // What this process may not read is the kernel's to tell.
+    let Some(line) = read.ok().and_then(|_| head.strip_prefix(b"#!")) else { return Ok(()) };
+    let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next().unwrap_or(line));
+    let interpreter = line.trim_matches([' ', '\t']).split([' ', '\t']).next().unwrap_or_default();
+    if Path::new(interpreter).is_file() {
+        return Ok(());
+    }
+    let lines = if interpreter.ends_with('\r') {
+        "; end the lines of the script with \\n alone"
+    } else {
+        ""
+    };
+    Err(Error::invalid(format!(
+        "program {script}: there is no {interpreter:?}, which its first line names{lines}"
+    )))
 }
 
 /// What it may use.
@@ -150,12 +182,43 @@ mod tests {
             ("[handler.a]\nexec = [\"./no\"]", "no such file"),
             ("[handler.a]\nexec = [\"./lib\"]", "not executable"),
             ("[handler.a]\nexec = [\"nosuchprogram\"]", "in PATH"),
+            ("[handler.a]\nexec = [\"env\"]\nenv = [\"A=s3cret\"]", "write env = [\"NAME\"]"),
             ("[handler.a]\nexec = [\"env\"]\nlimits = { memory = \"1B\" }", "memory 1"),
             ("[handler.a]\nexec = [\"env\"]\nlimits = { cpu = \"5\" }", "write \"10s\""),
-            ("[handler.a]\nexec = [\"env\"]\nlimits = { network = \"some\" }", "unknown variant"),
+            (
+                "[handler.a]\nexec = [\"env\"]\nlimits = { network = \"some\" }",
+                "write `none`, `unix`, `all`",
+            ),
         ] {
             let error = parse(text).expect_err(words);
-            assert!(error.to_string().contains(words), "{words}: {error}");
+            let error = error.to_string();
+            assert!(error.contains(words) && !error.contains("s3cret"), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_script_needs_its_interpreter() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let home = tempfile::tempdir().expect("a directory");
+        for (head, words) in [
+            ("#!/no/such/interpreter -x\n", Some("there is no \"/no/such/interpreter\"")),
+            ("#!/bin/sh\r\nexit\r\n", Some("end the lines of the script with \\n alone")),
+            ("#!\n", Some("there is no \"\"")),
+            ("#! /bin/sh -e\n", None),
+            ("#!/usr/bin/env python3", None),
+            ("no script", None),
+        ] {
+            let path = home.path().join("script");
+            std::fs::write(&path, head).expect("written");
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(&path, mode).expect("set");
+            let parsed = Config::parse("[handler.a]\nexec = [\"./script\"]", home.path());
+            match (parsed, words) {
+                (Ok(_), None) => {}
+                (Err(error), Some(words)) => assert!(error.to_string().contains(words), "{error}"),
+                (parsed, _) => panic!("{head:?}: {parsed:?}"),
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ const MASK: &str = "***";
 
 /// Where one secret is, or where the new and the old one are.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(untagged, expecting = "a string, or a list of two while a secret is replaced")]
+#[serde(untagged, expecting = "write a string, or a list of two while a secret is replaced")]
 pub(super) enum Secrets<T> {
     One(T),
     Two([T; 2]),
