@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Operate, WorkerId};
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
+use crate::failpoint::Planned;
 use crate::handler::{Around, Call, Data, DataMap, IntoRoute, Output, Route, Routes, TaskResult};
 use crate::panic;
 use crate::queue::Kind;
@@ -84,8 +85,7 @@ pub struct Builder {
     hooks: Hooks,
     #[cfg(feature = "cron")]
     entries: Vec<crate::timetable::Entry>,
-    #[cfg(feature = "failpoints")]
-    failpoints: Arc<super::FailPoints>,
+    planned: Planned,
 }
 
 impl Builder {
@@ -102,8 +102,7 @@ impl Builder {
             hooks: Hooks::default(),
             #[cfg(feature = "cron")]
             entries: Vec::new(),
-            #[cfg(feature = "failpoints")]
-            failpoints: Arc::default(),
+            planned: Planned::default(),
         }
     }
 
@@ -286,8 +285,8 @@ impl Builder {
 
     /// Plans panics, for tests.
     #[cfg(feature = "failpoints")]
-    pub fn failpoints(self, failpoints: Arc<super::FailPoints>) -> Self {
-        self.with(|b| b.failpoints = failpoints)
+    pub fn failpoints(self, failpoints: Arc<crate::FailPoints>) -> Self {
+        self.with(|b| b.planned = Planned(failpoints))
     }
 
     /// Looks for expired leases this often, whatever their length.
@@ -479,8 +478,7 @@ impl Builder {
             around: self.around.into(),
             hooks: self.hooks,
             unnamed: Kind::parse("unreadable")?,
-            #[cfg(feature = "failpoints")]
-            failpoints: self.failpoints,
+            planned: self.planned,
             counts: Default::default(),
         };
         Ok((Arc::new(shared), processors))
