@@ -161,7 +161,9 @@ async fn send(
     let deadline = boottime() + shared.config.lease;
     let (mut backoff, mut mark, mut sent) = (Backoff::new(), None, false);
     // A session that lives is asked again after an answer was lost: what it does not hold any more, it settled then.
-    let told = |settled, sent| if sent { Settled::Done } else { settled };
+    let told = |settled, sent| {
+        if sent { Settled::Done } else { settled }
+    };
     while !turn.is_lost() {
         match shared.broker.settle(turn.session.clone(), settlements.clone()).await {
             Ok(replies) => {

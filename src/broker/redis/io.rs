@@ -95,10 +95,7 @@ impl Io {
     }
 
     /// The answer to come; an error that says so if it is lost.
-    pub(super) fn reply<T: Send + 'static>(
-        &self,
-        reply: oneshot::Receiver<Result<T>>,
-    ) -> Reply<T> {
+    pub(super) fn reply<T: Send + 'static>(&self, reply: oneshot::Receiver<Result<T>>) -> Reply<T> {
         let fate = self.fate.clone();
         Box::pin(async move { reply.await.unwrap_or_else(|_| Err(fate.lost())) })
     }
