@@ -52,6 +52,7 @@ pub mod cron;
 pub mod envelope;
 mod error;
 pub mod event;
+mod failpoint;
 pub mod handler;
 #[cfg(feature = "isolate")]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "elsewhere nothing is isolated"))]
@@ -78,6 +79,8 @@ pub use client::{Client, Handle, Outgoing, PARCEL_BYTES_MAX, Parcel, ResultOf};
 pub use codec::Codec;
 pub use connect::Connect;
 pub use error::{Error, Result};
+#[cfg(feature = "failpoints")]
+pub use failpoint::FailPoints;
 pub use handler::{
     Call, Data, Job, Output, Registration, TaskContext, TaskError, TaskResult, actor, batch,
     blocking, function,

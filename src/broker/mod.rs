@@ -25,6 +25,8 @@
 mod check;
 mod claim;
 mod inspect;
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+mod lives;
 mod lock;
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 mod marks;

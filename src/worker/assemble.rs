@@ -129,8 +129,7 @@ impl Builder {
             around: self.around.into(),
             hooks: self.hooks,
             unnamed: Kind::parse("unreadable")?,
-            #[cfg(feature = "failpoints")]
-            failpoints: self.failpoints,
+            planned: self.planned,
             counts: Default::default(),
         };
         Ok((Arc::new(shared), processors))

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Operate, WorkerId};
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
+use crate::failpoint::Planned;
 use crate::handler::{Around, Call, Data, DataMap, IntoRoute, Output, Routes, TaskResult};
 use crate::panic;
 #[cfg(feature = "testing")]
@@ -64,8 +65,7 @@ pub struct Builder {
     pub(super) hooks: Hooks,
     #[cfg(feature = "cron")]
     entries: Vec<crate::timetable::Entry>,
-    #[cfg(feature = "failpoints")]
-    pub(super) failpoints: Arc<super::FailPoints>,
+    pub(super) planned: Planned,
 }
 
 impl Builder {
@@ -82,8 +82,7 @@ impl Builder {
             hooks: Hooks::default(),
             #[cfg(feature = "cron")]
             entries: Vec::new(),
-            #[cfg(feature = "failpoints")]
-            failpoints: Arc::default(),
+            planned: Planned::default(),
         }
     }
 
@@ -275,8 +274,8 @@ impl Builder {
 
     /// Plans panics, for tests.
     #[cfg(feature = "failpoints")]
-    pub fn failpoints(self, failpoints: Arc<super::FailPoints>) -> Self {
-        self.with(|b| b.failpoints = failpoints)
+    pub fn failpoints(self, failpoints: Arc<crate::FailPoints>) -> Self {
+        self.with(|b| b.planned = Planned(failpoints))
     }
 
     /// Looks for expired leases this often, whatever their length.

@@ -10,8 +10,6 @@ mod config;
 mod counter;
 mod echo;
 mod execute;
-#[cfg(feature = "failpoints")]
-mod failpoint;
 mod fetcher;
 mod health;
 mod heartbeater;
@@ -52,8 +50,6 @@ pub use config::{
     CONCURRENCY, CONCURRENCY_MAX, LEASE, Lane, SHUTDOWN, STOP_NOTICE, STUCK_AFTER, UNKNOWN_GRACE,
 };
 pub(crate) use config::{chance, jittered};
-#[cfg(feature = "failpoints")]
-pub use failpoint::FailPoints;
 pub use health::{BROKER_FAILURE_MEMORY, Health, LEASE_LOSS_MEMORY, Reason};
 pub use hooks::Failed;
 pub use lane::PATTERN_QUEUES_MAX;

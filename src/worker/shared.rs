@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Operate, Wake};
 use crate::error::Result;
 use crate::event::{Event, Listener};
+use crate::failpoint::Planned;
 use crate::handler::{Around, DataMap, Route, Routes};
 use crate::outcome::Decision;
 use crate::queue::{Kind, KindHash, QueueName};
@@ -79,8 +80,7 @@ pub(crate) struct Shared {
     pub(crate) hooks: Hooks,
     /// Stands in for the kind of a record whose header does not decode.
     pub(crate) unnamed: Kind,
-    #[cfg(feature = "failpoints")]
-    pub(crate) failpoints: Arc<super::FailPoints>,
+    pub(crate) planned: Planned,
     pub(crate) counts: Counts,
 }
 
@@ -221,8 +221,7 @@ impl Shared {
     }
 
     /// A place where tests plan a panic.
-    pub(crate) fn fail_point(&self, _name: &'static str) {
-        #[cfg(feature = "failpoints")]
-        self.failpoints.hit(_name);
+    pub(crate) fn fail_point(&self, place: &'static str) {
+        self.planned.pass(place);
     }
 }

@@ -40,7 +40,9 @@ impl Halt {
         match self {
             Self::Refused(error) => error,
             Self::Sqlite(error) => explain(error, file),
-            Self::Panicked => Error::system("a command of the SQLite broker panicked; report this"),
+            Self::Panicked => Error::unreachable(
+                "a command of the SQLite broker panicked and was undone; send it again, and report this",
+            ),
         }
     }
 }

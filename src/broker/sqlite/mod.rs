@@ -151,6 +151,7 @@ impl SqliteBroker {
             name: name.clone(),
             marks,
             precedence: Arc::clone(&precedence),
+            planned: options.planned.clone(),
         };
         let path = anchor.as_ref().map(Anchor::path);
         let (open, closing) = Closing::new();
@@ -160,7 +161,7 @@ impl SqliteBroker {
             Some(path) => {
                 let conn = connect(Some(path), Use::Beat, &name)?;
                 let beats = make(conn, None).start("oncue-beats", open)?;
-                (beats, Some(Readers::start(path, name.clone())?))
+                (beats, Some(Readers::start(path, name.clone(), options.planned.clone())?))
             }
         };
         let watchman = OnceLock::new();
@@ -191,7 +192,7 @@ impl SqliteBroker {
         let start = || {
             self.0.anchor.as_ref()?;
             // Without a thread there are still the own commits, and the fallback of whoever waits.
-            Watchman::start(marks, self.0.writer.knocker()).ok()
+            Watchman::start(marks, self.0.writer.knocker(), self.0.options.planned.clone()).ok()
         };
         self.0.watchman.get_or_init(start).as_ref()
     }

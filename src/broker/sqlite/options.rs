@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::broker::Mutant;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, suggestion};
+use crate::failpoint::Planned;
 
 const SCHEME: &str = "sqlite:";
 const MEMORY: &str = ":memory:";
@@ -43,6 +44,7 @@ pub struct Options {
     pub(super) clock: Arc<dyn Clock>,
     #[cfg(feature = "failpoints")]
     pub(super) mutant: Option<Mutant>,
+    pub(super) planned: Planned,
 }
 
 impl fmt::Debug for Options {
@@ -74,6 +76,7 @@ impl Options {
             clock: Arc::new(SystemClock),
             #[cfg(feature = "failpoints")]
             mutant: None,
+            planned: Planned::default(),
         }
     }
 
@@ -152,6 +155,14 @@ impl Options {
     #[must_use]
     pub fn mutant(mut self, mutant: Option<Mutant>) -> Self {
         self.mutant = mutant;
+        self
+    }
+
+    /// Plans panics, for tests.
+    #[cfg(feature = "failpoints")]
+    #[must_use]
+    pub fn failpoints(mut self, failpoints: Arc<crate::FailPoints>) -> Self {
+        self.planned = Planned(failpoints);
         self
     }
 

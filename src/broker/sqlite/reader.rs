@@ -1,6 +1,8 @@
 //! The readers: two threads with read-only connections, each query in one snapshot and within a time limit.
+//!
+//! A query that panics loses its answer; a reader that panics outside of one begins again on a new connection.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,8 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::fault::Step;
 use super::open::{Use, connect};
 use crate::broker::Reply;
+use crate::broker::lives::{Fate, Lives};
 use crate::error::{Error, Result};
+use crate::failpoint::Planned;
 
+const THREAD: &str = "oncue-reader";
 /// How many queries run at once.
 const READERS: usize = 2;
 /// Queries that wait for a reader; more wait in their callers.
@@ -29,23 +34,37 @@ type Query = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Readers {
     queries: mpsc::Sender<Query>,
     name: Arc<str>,
+    fates: Arc<[Arc<Fate>; READERS]>,
+    planned: Planned,
 }
 
 impl Readers {
     /// Starts the threads.
-    pub(super) fn start(path: &Path, name: Arc<str>) -> Result<Self> {
+    pub(super) fn start(path: &Path, name: Arc<str>, planned: Planned) -> Result<Self> {
         let (sender, queries) = mpsc::channel(MAILBOX_MAX);
         let queries = Arc::new(Mutex::new(queries));
-        for _ in 0..READERS {
-            let mut conn = connect(Some(path), Use::Read, &name)?;
-            let limit = Limit::set(&mut conn, &name)?;
-            let queries = queries.clone();
+        let lives: [Lives; READERS] = std::array::from_fn(|_| Lives::new(THREAD));
+        let fates = Arc::new(lives.each_ref().map(Lives::fate));
+        for lives in lives {
+            let mut first = Some(Reader::open(path, &name)?);
+            let (path, name) = (PathBuf::from(path), name.clone());
+            let (queries, planned, fate) = (queries.clone(), planned.clone(), lives.fate());
+            let live = move || {
+                lives.keep(|| {
+                    let reader = match first.take() {
+                        Some(reader) => reader,
+                        None => Reader::open(&path, &name).map_err(|error| error.to_string())?,
+                    };
+                    reader.serve(&queries, &planned, &fate);
+                    Ok(())
+                });
+            };
             std::thread::Builder::new()
-                .name("oncue-reader".into())
-                .spawn(move || serve(&conn, &limit, &queries))
+                .name(THREAD.into())
+                .spawn(live)
                 .map_err(|error| Error::system("no thread for a SQLite reader").because(error))?;
         }
-        Ok(Self { queries: sender, name })
+        Ok(Self { queries: sender, name, fates, planned })
     }
 
     /// Runs a query.
@@ -53,18 +72,24 @@ impl Readers {
         &self,
         body: impl FnOnce(&Connection) -> Step<T> + Send + 'static,
     ) -> Reply<T> {
-        let Self { queries, name } = self.clone();
+        let Self { queries, name, fates, planned } = self.clone();
         Box::pin(async move {
+            // One reader is enough.
+            let [fate, others @ ..] = &*fates;
+            if others.iter().all(|fate| fate.admit().is_err()) {
+                fate.admit()?;
+            }
             let (reply, answer) = oneshot::channel();
             let query: Query = Box::new(move |conn| {
+                planned.pass("sqlite query");
                 let answer = in_snapshot(conn, body).map_err(|halt| halt.into_error(&name));
                 // Whoever asked may have left.
                 let _ = reply.send(answer);
             });
             let sent = queries.send(query).await;
             drop(queries);
-            sent.map_err(|_| Error::closed("the SQLite broker was closed"))?;
-            answer.await.map_err(|_| Error::system("a query panicked"))?
+            sent.map_err(|_| fate.lost())?;
+            answer.await.map_err(|_| fate.lost())?
         })
     }
 }
@@ -102,13 +127,36 @@ fn elapsed(epoch: Instant) -> u64 {
     u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn serve(conn: &Connection, limit: &Limit, queries: &Mutex<mpsc::Receiver<Query>>) {
-    loop {
-        // The lock is held while waiting: the other reader waits for the lock instead.
-        let query = queries.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        let Some(query) = query else { return };
-        limit.start();
-        // A query that panics loses its answer; the reader stays.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| query(conn)));
+/// One connection and its time limit.
+struct Reader {
+    conn: Connection,
+    limit: Limit,
+}
+
+impl Reader {
+    fn open(path: &Path, name: &str) -> Result<Self> {
+        let mut conn = connect(Some(path), Use::Read, name)?;
+        let limit = Limit::set(&mut conn, name)?;
+        Ok(Self { conn, limit })
+    }
+
+    /// Until nobody can ask anything more.
+    fn serve(&self, queries: &Mutex<mpsc::Receiver<Query>>, planned: &Planned, fate: &Fate) {
+        loop {
+            // The lock is held while waiting: the other reader waits for the lock instead.
+            let query = queries.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+            let Some(query) = query else { return };
+            planned.pass(THREAD);
+            self.limit.start();
+            // A query that panics loses its answer; the reader stays.
+            let asked = std::panic::AssertUnwindSafe(|| query(&self.conn));
+            if let Err(panic) = std::panic::catch_unwind(asked) {
+                tracing::error!(
+                    why = crate::panic::text(panic),
+                    "a query of the SQLite broker panicked"
+                );
+            }
+            fate.answered();
+        }
     }
 }

@@ -10,10 +10,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use super::writer::Knocker;
+use crate::broker::lives::Lives;
 use crate::broker::marks::Marks;
 use crate::broker::{Reply, Wake};
 use crate::error::{Error, Result};
+use crate::failpoint::Planned;
 
+const THREAD: &str = "oncue-watchman";
 /// Between two looks while things happen.
 const LOOK_BUSY: Duration = Duration::from_millis(5);
 /// Between two looks while nothing does.
@@ -51,15 +54,28 @@ pub(super) struct Watchman {
 
 impl Watchman {
     /// Starts the thread.
-    pub(super) fn start(marks: &Arc<Marks>, knocker: Knocker) -> Result<Self> {
+    pub(super) fn start(marks: &Arc<Marks>, knocker: Knocker, planned: Planned) -> Result<Self> {
         // Room for one: a nudge that is not yet heeded stands for all.
         let (nudge, nudges) = sync_channel(1);
         let waiters = Waiters::default();
         let (present, weak) = (waiters.clone(), Arc::downgrade(marks));
         let total = move || weak.upgrade().map_or(0, |marks| marks.total());
+        let lives = Lives::new(THREAD);
+        let fate = lives.fate();
+        let live = move || {
+            lives.keep(|| {
+                let look = || {
+                    planned.pass(THREAD);
+                    fate.answered();
+                    knocker.knock()
+                };
+                watch_others(&nudges, &present, look, &total);
+                Ok(())
+            });
+        };
         std::thread::Builder::new()
-            .name("oncue-watchman".into())
-            .spawn(move || watch_others(&nudges, &present, &knocker, total))
+            .name(THREAD.into())
+            .spawn(live)
             .map_err(|error| Error::system("no thread for the watchman").because(error))?;
         Ok(Self { nudge, waiters })
     }
@@ -75,7 +91,7 @@ impl Watchman {
 fn watch_others(
     nudges: &Receiver<()>,
     waiters: &Waiters,
-    knocker: &Knocker,
+    look: impl Fn() -> bool,
     total: impl Fn() -> u64,
 ) {
     let (mut pause, mut seen) = (LOOK_BUSY, 0);
@@ -92,7 +108,7 @@ fn watch_others(
                 Err(_) => return,
             }
         };
-        if !knocker.knock() {
+        if !look() {
             return;
         }
         let happened = total();

@@ -3,7 +3,8 @@
 //! Whatever waits when a transaction begins goes into it, so that many callers share one sync; there is
 //! no timer. Each command stands for itself all the same: one that is refused has changed nothing and
 //! fails alone; if SQLite fails, or a command panics, everything is rolled back and each command gets a
-//! transaction of its own.
+//! transaction of its own. A panic anywhere else loses the commands in hand, whose callers are told, and the
+//! connection: the thread begins again on a new one.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,11 +17,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::Durability;
 use super::fault::{Halt, Step, explain};
 use super::file::Anchor;
+use super::open::{Use, connect};
 use super::precedence::Precedence;
 use super::txn::{Desk, Txn};
 use crate::broker::Reply;
+use crate::broker::lives::{Fate, Lives};
 use crate::broker::marks::Marks;
 use crate::error::{Error, Result};
+use crate::failpoint::Planned;
 
 /// Commands that wait for the writer; more wait in their callers.
 const MAILBOX_MAX: usize = 1_024;
@@ -121,7 +125,10 @@ impl Drop for Closing {
 
 /// Sends commands to a writer, which ends when the last of these is dropped.
 #[derive(Clone)]
-pub(super) struct Mailbox(mpsc::Sender<Message>);
+pub(super) struct Mailbox {
+    messages: mpsc::Sender<Message>,
+    fate: Arc<Fate>,
+}
 
 impl Mailbox {
     /// Runs a command. `body` may be run more than once; only its last run counts.
@@ -130,25 +137,22 @@ impl Mailbox {
         haste: Haste,
         body: impl FnMut(&mut Txn<'_>) -> Step<Option<T>> + Send + 'static,
     ) -> Reply<T> {
-        let sender = self.0.clone();
+        let Self { messages, fate } = self.clone();
         Box::pin(async move {
+            fate.admit()?;
             let (reply, answer) = oneshot::channel();
             let call = Box::new(Call { haste, body, answer: None, reply });
-            let sent = sender.send(Message::Run(call)).await;
-            drop(sender);
-            sent.map_err(|_| gone())?;
-            answer.await.map_err(|_| gone())?
+            let sent = messages.send(Message::Run(call)).await;
+            drop(messages);
+            sent.map_err(|_| fate.lost())?;
+            answer.await.map_err(|_| fate.lost())?
         })
     }
 
     /// Something that asks the writer to look around, without keeping it alive.
     pub(super) fn knocker(&self) -> Knocker {
-        Knocker(self.0.downgrade())
+        Knocker(self.messages.downgrade())
     }
-}
-
-fn gone() -> Error {
-    Error::closed("the SQLite broker was closed")
 }
 
 /// See [`Mailbox::knocker`].
@@ -176,21 +180,35 @@ pub(super) struct Writer {
     /// None for the one that only writes beats: it wakes nobody.
     pub(super) marks: Option<Arc<Marks>>,
     pub(super) precedence: Arc<Precedence>,
+    pub(super) planned: Planned,
 }
 
 impl Writer {
     /// Starts the thread; it lets go of `open` when the database is closed.
-    pub(super) fn start(self, thread: &str, open: Open) -> Result<Mailbox> {
-        let (sender, messages) = mpsc::channel(MAILBOX_MAX);
+    pub(super) fn start(self, thread: &'static str, open: Open) -> Result<Mailbox> {
+        let (sender, mut messages) = mpsc::channel(MAILBOX_MAX);
         let version = data_version(&self.conn).map_err(|error| explain(error, &self.name))?;
+        let lives = Lives::new(thread);
+        let fate = lives.fate();
+        let mailbox = Mailbox { messages: sender, fate: lives.fate() };
         std::thread::Builder::new()
             .name(thread.to_owned())
             .spawn(move || {
-                Running { writer: self, version, orders: 0, synchronous: None }.serve(messages);
+                let mut running =
+                    Running { writer: self, thread, version, orders: 0, synchronous: None };
+                let mut is_first = true;
+                lives.keep(|| {
+                    if !std::mem::replace(&mut is_first, false) {
+                        running.renew().map_err(|error| error.to_string())?;
+                    }
+                    running.serve(&mut messages, &fate);
+                    Ok(())
+                });
+                running.close();
                 drop(open);
             })
             .map_err(|error| Error::system("no thread for the SQLite writer").because(error))?;
-        Ok(Mailbox(sender))
+        Ok(mailbox)
     }
 }
 
@@ -204,6 +222,7 @@ fn data_version(conn: &Connection) -> rusqlite::Result<i64> {
 
 struct Running {
     writer: Writer,
+    thread: &'static str,
     /// How many orders there were when last looked.
     orders: i64,
     /// `PRAGMA data_version` as last seen: changed by the commits of others only.
@@ -215,13 +234,34 @@ struct Running {
 type Queue = VecDeque<Box<dyn Command>>;
 
 impl Running {
-    fn serve(mut self, mut messages: mpsc::Receiver<Message>) {
+    /// What the life before this one left behind is undone. In memory the connection is the database, and is kept.
+    fn renew(&mut self) -> Result<()> {
+        self.roll_back();
+        let Writer { conn, name, anchor, marks, .. } = &mut self.writer;
+        if let Some(anchor) = anchor {
+            let purpose = if marks.is_some() { Use::Write } else { Use::Beat };
+            *conn = connect(Some(anchor.path()), purpose, name)?;
+            self.synchronous = None;
+        }
+        self.version = data_version(conn).map_err(|error| explain(error, name))?;
+        if !conn.is_autocommit() {
+            return Err(Error::system("SQLite does not roll back"));
+        }
+        if let Some(marks) = marks {
+            // What happened meanwhile, and what was committed and not told.
+            marks.bump([true; 5]);
+        }
+        Ok(())
+    }
+
+    /// Until nobody can send anything more.
+    fn serve(&mut self, messages: &mut mpsc::Receiver<Message>, fate: &Fate) {
         let mut waiting = Queue::new();
         loop {
             if waiting.is_empty() {
                 match messages.blocking_recv() {
                     Some(message) => self.accept(message, &mut waiting),
-                    None => return self.close(),
+                    None => return,
                 }
             }
             while waiting.len() < GROUP_MAX {
@@ -230,7 +270,9 @@ impl Running {
                     Err(_) => break,
                 }
             }
+            self.writer.planned.pass(self.thread);
             self.work(&mut waiting);
+            fate.answered();
         }
     }
 
@@ -273,9 +315,9 @@ impl Running {
 
     /// Runs a command outside a transaction; answers whether it is done.
     fn look(&mut self, command: &mut dyn Command) -> bool {
-        let Writer { conn, desk, name, .. } = &mut self.writer;
+        let Writer { conn, desk, name, planned, .. } = &mut self.writer;
         let mut tx = Txn::new(conn, desk, false);
-        match guarded(command, &mut tx) {
+        match guarded(command, &mut tx, planned) {
             Ok(done) => done,
             Err(halt) => {
                 command.fail(halt.into_error(name));
@@ -313,13 +355,13 @@ impl Running {
 
     /// Runs commands and commits. Those that ran are in `done`; after an error none of them counts.
     fn run_group(&mut self, group: &mut Queue, done: &mut Queue) -> Step<()> {
-        let Writer { conn, desk, name, marks, .. } = &mut self.writer;
+        let Writer { conn, desk, name, marks, planned, .. } = &mut self.writer;
         let began = Instant::now();
         let mut tx = Txn::new(conn, desk, true);
         while done.is_empty() || began.elapsed() < GROUP_HOLD {
             let Some(mut command) = group.pop_front() else { break };
             let before = tx.changes();
-            let outcome = guarded(&mut *command, &mut tx);
+            let outcome = guarded(&mut *command, &mut tx, planned);
             let refused = match outcome {
                 Ok(_) => Ok(()),
                 // A refusal comes before the first change; if not, it is undone like a failure.
@@ -333,7 +375,9 @@ impl Running {
             refused?;
         }
         let wakes = tx.flush()?;
+        planned.pass("sqlite commit");
         conn.prepare_cached("COMMIT")?.execute([])?;
+        planned.pass("sqlite reply");
         if let Some(marks) = marks {
             marks.bump(wakes);
         }
@@ -401,6 +445,13 @@ fn fail_all(commands: impl Iterator<Item = Box<dyn Command>>, error: &Error) {
 }
 
 /// Runs a command; its panic is its own error, not the writer's end.
-fn guarded(command: &mut dyn Command, tx: &mut Txn<'_>) -> Step<bool> {
-    catch_unwind(AssertUnwindSafe(|| command.run(tx))).unwrap_or_else(|_| Err(Halt::Panicked))
+fn guarded(command: &mut dyn Command, tx: &mut Txn<'_>, planned: &Planned) -> Step<bool> {
+    let run = || {
+        planned.pass("sqlite command");
+        command.run(tx)
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        tracing::error!(why = crate::panic::text(panic), "a command of the SQLite broker panicked");
+        Err(Halt::Panicked)
+    })
 }

@@ -11,8 +11,8 @@ use oncue::outcome::Decision;
 use oncue::queue::QueueName;
 use oncue::restart::{Backoff, OnExceeded, Policy, Strategy};
 use oncue::state::State;
-use oncue::worker::{FailPoints, Health, Reason};
-use oncue::{Client, Data, Lane, TaskResult, function};
+use oncue::worker::{Health, Reason};
+use oncue::{Client, Data, FailPoints, Lane, TaskResult, function};
 
 use super::company::*;
 

@@ -8,6 +8,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("codec", 0),
     ("cron", 0),
     ("error", 0),
+    ("failpoint", 0),
     ("outcome", 0),
     ("panic", 0),
     ("queue", 0),
