@@ -25,6 +25,7 @@ mod deaths;
 mod faults;
 mod groups;
 mod handlers;
+mod hostile;
 mod idle;
 mod lifecycle;
 mod notes;
