@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_rt::{Arbiter, ArbiterHandle};
+use actix_rt::Arbiter;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ use super::builder::Processors;
 use super::config::chance;
 use super::fetcher::Fetcher;
 use super::heartbeater::Heartbeater;
-use super::life::{Exited, Life, Reports, Term, Who, launch};
+use super::life::{Exited, Life, Reports, Term, Who, launch, live};
 use super::place::Station;
 use super::presence::Card;
 use super::processor::Processor;
@@ -60,7 +60,6 @@ const SUPERVISOR: usize = MEMBERS.len();
 /// Who lives where.
 pub(crate) struct Tree {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) control: ArbiterHandle,
     pub(crate) beats: RefCell<Arbiter>,
     pub(crate) threads: Arc<Threads>,
     pub(crate) processors: Processors,
@@ -112,10 +111,13 @@ impl Tree {
                 let make = || Heartbeater { shared, threads, orders, card };
                 launch(&place, self.term(who), make, |_| ());
             }
+            // Here, and by no handle of this thread, which any handler can stop.
             Who::Scheduler => {
-                launch(&self.control, self.term(who), || Scheduler::new(shared), |_| ())
+                drop(actix_rt::spawn(live(self.term(who), || Scheduler::new(shared), |_| ())));
             }
-            Who::Fetcher => launch(&self.control, self.term(who), || Fetcher(shared), |_| ()),
+            Who::Fetcher => {
+                drop(actix_rt::spawn(live(self.term(who), || Fetcher(shared), |_| ())));
+            }
             Who::Processor(number) => {
                 let (index, place) = self.processors[number].clone();
                 if self.ward(number).is_some_and(|ward| ward.is_stopped()) {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message};
+use actix::{Actor, Arbiter, AsyncContext, Context, Handler, Message, System};
 use oncue::event::Event;
 use oncue::outcome::Decision;
-use oncue::state::State;
+use oncue::restart::{OnExceeded, Policy};
+use oncue::state::{Reason as Archived, State};
 use oncue::worker::Health;
 use oncue::{Call, Client, Job, Output, RetryPolicy, Task, TaskContext, TaskError, TaskResult};
 use serde::{Deserialize, Serialize, Serializer};
@@ -193,6 +194,42 @@ fn data_that_cannot_be_dropped_do_not_spoil_the_end() {
     assert_eq!(company.end().1.completed, 1);
 }
 
+/// A task that ends its thread, or all of them, whenever it runs.
+fn poisoned(stop: fn()) {
+    let company = Company::start(client(), |worker| {
+        let stops = move |_: Number| async move {
+            stop();
+            std::future::pending::<TaskResult>().await
+        };
+        worker.handle(stops).handle(|_: Other| async { TaskResult::Ok(()) }).threads(2)
+    });
+    let pill = company.put(Number(0));
+    for expected in [
+        Decision::Release { alone: false },
+        Decision::Release { alone: true },
+        Decision::Release { alone: true },
+        Decision::Archive(Archived::Poisoned),
+    ] {
+        assert_eq!(company.settled(&pill).0, expected);
+    }
+    let trail = show(&company.client, &pill).expect("kept").trail;
+    assert_eq!((trail.attempts, trail.crashes.len()), (0, 4));
+    let beside = company.put(Other(0));
+    assert!(matches!(company.settled(&beside).0, Decision::Complete(_)));
+    assert_eq!(company.worker.health(), Health::Ok);
+    company.end();
+}
+
+#[test]
+fn a_task_that_stops_its_thread_each_time_is_poison() {
+    poisoned(|| assert!(Arbiter::current().stop()));
+}
+
+#[test]
+fn a_task_that_stops_the_whole_system_each_time_is_poison() {
+    poisoned(|| System::current().stop());
+}
+
 /// An actor that sends itself messages for ever, if its task says so.
 struct Talker(Arc<AtomicBool>);
 
@@ -311,4 +348,41 @@ fn panics_without_end_that_nobody_waits_for_hurt_nobody() {
     let next = company.put(Other(1));
     assert!(matches!(company.settled(&next).0, Decision::Complete(_)), "its thread is free again");
     company.end();
+}
+
+/// A worker with a thread that is stuck, a blocking run nobody can stop and a kind in quarantine ends all the same.
+#[test]
+fn a_worker_in_every_sort_of_trouble_ends_and_hands_back_what_it_has() {
+    let (free, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Arc::new(std::sync::Mutex::new(gate));
+    let company = Company::start(client(), |worker| {
+        let (block, hold) = (gate.clone(), gate.clone());
+        let blocks = move |_: Other| {
+            let _ = block.lock().map(|gate| gate.recv());
+            std::future::ready(TaskResult::Ok(()))
+        };
+        let holds = move |_: Act| -> TaskResult {
+            let _ = hold.lock().map(|gate| gate.recv());
+            Ok(())
+        };
+        let quarantine = OnExceeded::Quarantine { probe_after: Duration::from_secs(3_600) };
+        let policy = Policy::DEFAULT.intensity(0, Duration::from_secs(60)).on_exceeded(quarantine);
+        let ill = oncue::actor(|| Spiteful).policy(policy);
+        let worker = worker.handle(blocks).handle(oncue::blocking(holds)).handle(ill);
+        worker.threads(2).shutdown_timeout(Duration::from_millis(100))
+    });
+    let ill = company.put(Number(0));
+    company.until(|event| matches!(event, Event::Quarantined { .. }).then_some(()));
+    let held = company.put(Act(Nasty::Well, false).draft().timeout(Duration::ZERO));
+    company.started(&held);
+    let blocked = company.put(Other(0));
+    company.started(&blocked);
+    let (client, report) = company.end();
+    assert_eq!((report.completed, report.released), (0, 2));
+    for task in [&ill, &held, &blocked] {
+        let view = show(&client, task).expect("kept");
+        assert!(matches!(view.state, State::Pending | State::Retry), "{}", view.state);
+        assert!(view.trail.crashes.is_empty(), "at no cost");
+    }
+    drop(free);
 }
