@@ -327,7 +327,7 @@ impl Desk {
     fn put_back(&self, turn: &Arc<Turn>, claims: Vec<Claim>, lane: Lane, alone: bool) {
         for claim in claims {
             let slot = Arc::new(self.slots.take(claim.ticket.kind, Arc::default()));
-            let in_hand = InHand::new(&claim, NO_THREAD, &slot);
+            let in_hand = InHand::new(&claim, NO_THREAD, &slot, None);
             for held in turn.hold(std::iter::once(in_hand)) {
                 Job::new(claim.clone(), held, None, turn.clone(), slot.clone())
                     .put_back(lane, alone);

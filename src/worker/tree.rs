@@ -120,14 +120,15 @@ impl Tree {
             }
             Who::Processor(number) => {
                 let (index, place) = self.processors[number].clone();
-                if self.ward(number).is_some_and(|ward| ward.is_stopped()) {
+                if place.is_closed() || self.ward(number).is_some_and(|ward| ward.is_stopped()) {
                     return;
                 }
                 let ((arbiter, thread), term) = (self.threads.at(index), self.term(who));
                 let (up, reports) = (Arc::default(), term.reports.clone());
-                let known = place.clone();
+                let (known, number) = (place.clone(), term.reports.term);
+                place.expect(number);
                 let station = Arc::new(Station { shared, place, up: Arc::clone(&up), reports });
-                let started = move |address| known.occupy(address, up, thread);
+                let started = move |address| known.occupy(number, address, up, thread);
                 launch(&arbiter, term, move || Processor::new(station), started);
             }
         }
@@ -159,6 +160,8 @@ impl Tree {
         living.stop.cancel();
         if let Who::Processor(number) = who {
             self.processors[number].1.vacate();
+            // What its replica had to tell is not heard any more.
+            self.ward(number).inspect(|ward| ward.replaced());
         }
         Some(living.over)
     }
@@ -293,11 +296,10 @@ impl Tree {
                 self.fail(format!("{name} died too often, the last time: {why}"));
             }
             Directive::Probe | Directive::Nothing => {
-                self.processors[number].1.dismiss();
-                if !is_replica {
-                    self.processors[number].1.vacate();
-                }
+                self.end(Who::Processor(number));
                 self.left(&ward, number, why);
+                // Another place may have the next probe.
+                self.shared.nudge();
             }
         }
     }

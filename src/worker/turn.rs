@@ -17,6 +17,7 @@ use crate::task::{TaskId, Trail};
 use super::config::BACKOFF;
 use super::settle::{Lane, LaneEnd};
 use super::slots::Slot;
+use super::ward::Pass;
 
 /// One session of this worker.
 pub(crate) struct Turn {
@@ -49,15 +50,18 @@ pub(crate) struct InHand {
     /// The number of the thread it is on.
     pub(crate) thread: usize,
     pub(crate) slot: Weak<Slot>,
+    /// The number of the probe it is of its kind, if it is one.
+    pub(crate) probe: Option<u64>,
     pub(crate) stop: Arc<Stop>,
 }
 
 impl InHand {
-    pub(crate) fn new(claim: &Claim, thread: usize, slot: &Arc<Slot>) -> Self {
+    pub(crate) fn new(claim: &Claim, thread: usize, slot: &Arc<Slot>, pass: Option<&Pass>) -> Self {
         let trail = Some(&claim.trail).filter(|trail| !trail.is_empty());
         let trail = trail.map(|trail| Box::new(trail.clone()));
         let (slot, stop) = (Arc::downgrade(slot), Arc::default());
-        Self { ticket: claim.ticket, trail, thread, slot, stop }
+        let probe = pass.and_then(Pass::probe);
+        Self { ticket: claim.ticket, trail, thread, slot, probe, stop }
     }
 }
 

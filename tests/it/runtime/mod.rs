@@ -34,6 +34,7 @@ mod outcomes;
 #[cfg(feature = "failpoints")]
 mod panics;
 mod policies;
+mod probes;
 pub mod proxy;
 mod queues;
 mod replicas;
