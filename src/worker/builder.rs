@@ -352,7 +352,9 @@ impl Builder {
                 let (exits, exit_inbox) = mpsc::unbounded_channel();
                 let tree = Rc::new(Tree {
                     beats: RefCell::new(Arbiter::new()),
-                    threads: Arc::new(Threads::start(shared.config.arbiters)),
+                    threads: Arc::new(
+                        Threads::start(shared.config.arbiters).expect("threads for handlers"),
+                    ),
                     shared,
                     processors,
                     exits,

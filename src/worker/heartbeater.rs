@@ -56,10 +56,17 @@ impl Actor for Heartbeater {
 async fn probe(shared: Arc<Shared>, threads: Arc<Threads>, orders: UnboundedSender<Order>) {
     let patience = shared.config.stuck_after;
     let interval = (patience / PROBES).min(POLL);
+    let mut told = false;
     loop {
         for stuck in threads.probe(boottime(), patience) {
             shared.tell(Event::Stuck { thread: stuck.index, silent: stuck.silent });
             let _ = orders.send(Order::GiveUp(stuck));
+        }
+        // Those of blocking handlers linger without anybody's order.
+        if let Some(failure) = shared.vitals.too_many_linger().filter(|_| !told) {
+            told = true;
+            tracing::error!(failure, "the worker shuts down");
+            let _ = orders.send(Order::Shutdown { failure: Some(failure) });
         }
         tokio::time::sleep(interval).await;
     }

@@ -27,8 +27,13 @@ impl Tree {
     /// Replaces a thread that is stuck, with all who lived on it.
     pub(crate) fn give_up(self: &std::rc::Rc<Self>, stuck: Silent) {
         let shared = &self.shared;
-        if self.stop.is_cancelled() || !self.threads.give_up(stuck, &shared.vitals) {
+        if self.stop.is_cancelled() {
             return;
+        }
+        match self.threads.give_up(stuck, &shared.vitals) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return self.no_thread(&error),
         }
         let moved = self.processors.iter().enumerate();
         let moved = moved.filter(|(_, (index, _))| *index == stuck.index);
@@ -64,9 +69,8 @@ impl Tree {
         }
         let (thread, lingering) = (stuck.index, shared.vitals.lingering());
         shared.tell(Event::Replaced { thread, lost: lost.len(), released, lingering });
-        if lingering > shared.vitals.stuck_max {
-            let most = shared.vitals.stuck_max;
-            self.fail(format!("{lingering} threads are stuck; {most} are borne"));
+        if let Some(failure) = shared.vitals.too_many_linger() {
+            self.fail(failure);
         }
     }
 }

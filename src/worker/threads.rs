@@ -3,6 +3,7 @@
 //! A thread cannot be taken from what blocks it. One that does not answer is given up and replaced; it lingers,
 //! counted, until what blocks it returns.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,14 +29,15 @@ struct Thread {
 }
 
 impl Thread {
-    fn start(number: usize) -> Self {
-        let (arbiter, lingering) = (Arbiter::new(), Arc::<Mutex<Option<Lingering>>>::default());
+    fn start(number: usize) -> io::Result<Self> {
+        let arbiter = Arbiter::try_new()?;
+        let lingering = Arc::<Mutex<Option<Lingering>>>::default();
         let ends = Ends(lingering.clone());
         arbiter.spawn(async move {
             let _ends = ends;
             std::future::pending().await
         });
-        Self { number, echo: Echo::new(arbiter.handle()), arbiter, lingering }
+        Ok(Self { number, echo: Echo::new(arbiter.handle()), arbiter, lingering })
     }
 }
 
@@ -58,9 +60,9 @@ pub(crate) struct Silent {
 
 impl Threads {
     /// Starts so many. Only where an actix system is.
-    pub(crate) fn start(count: usize) -> Self {
-        let threads = (0..count).map(Thread::start).collect();
-        Self(Mutex::new(Table { threads, next: count }))
+    pub(crate) fn start(count: usize) -> io::Result<Self> {
+        let threads = (0..count).map(Thread::start).collect::<io::Result<_>>()?;
+        Ok(Self(Mutex::new(Table { threads, next: count })))
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -68,13 +70,13 @@ impl Threads {
     }
 
     /// The thread at this index and its number; a fresh one if it is gone.
-    pub(crate) fn at(&self, index: usize) -> (ArbiterHandle, usize) {
+    pub(crate) fn at(&self, index: usize) -> io::Result<(ArbiterHandle, usize)> {
         let table = &mut *self.table();
         if !table.threads[index].arbiter.alive() {
-            table.replace(index);
+            table.replace(index)?;
         }
         let thread = &table.threads[index];
-        (thread.arbiter.handle(), thread.number)
+        Ok((thread.arbiter.handle(), thread.number))
     }
 
     /// Asks every thread for an echo; answers which have been silent for so long, each once.
@@ -89,15 +91,15 @@ impl Threads {
     }
 
     /// Replaces the thread at this index, if it still has this number. The old one stops when it turns again.
-    pub(crate) fn give_up(&self, silent: Silent, vitals: &Arc<Vitals>) -> bool {
+    pub(crate) fn give_up(&self, silent: Silent, vitals: &Arc<Vitals>) -> io::Result<bool> {
         let mut table = self.table();
         if table.threads[silent.index].number != silent.number {
-            return false;
+            return Ok(false);
         }
-        let old = table.replace(silent.index);
+        let old = table.replace(silent.index)?;
         *old.lingering.lock().unwrap_or_else(PoisonError::into_inner) = Some(vitals.linger());
         old.arbiter.stop();
-        true
+        Ok(true)
     }
 
     /// Stops them all.
@@ -109,9 +111,9 @@ impl Threads {
 }
 
 impl Table {
-    fn replace(&mut self, index: usize) -> Thread {
-        let fresh = Thread::start(self.next);
+    fn replace(&mut self, index: usize) -> io::Result<Thread> {
+        let fresh = Thread::start(self.next)?;
         self.next += 1;
-        std::mem::replace(&mut self.threads[index], fresh)
+        Ok(std::mem::replace(&mut self.threads[index], fresh))
     }
 }

@@ -104,8 +104,11 @@ impl Tree {
             Who::Heartbeater => {
                 let (threads, orders) = (self.threads.clone(), self.orders.clone());
                 let card = self.card.clone();
-                if !self.beats.borrow().handle().alive() {
-                    self.beats.replace(Arbiter::new());
+                if !self.beats.borrow().alive() {
+                    match Arbiter::try_new() {
+                        Ok(fresh) => drop(self.beats.replace(fresh)),
+                        Err(error) => return self.no_thread(&error),
+                    }
                 }
                 let place = self.beats.borrow().handle();
                 let make = || Heartbeater { shared, threads, orders, card };
@@ -123,7 +126,11 @@ impl Tree {
                 if place.is_closed() || self.ward(number).is_some_and(|ward| ward.is_stopped()) {
                     return;
                 }
-                let ((arbiter, thread), term) = (self.threads.at(index), self.term(who));
+                let (arbiter, thread) = match self.threads.at(index) {
+                    Ok(at) => at,
+                    Err(error) => return self.no_thread(&error),
+                };
+                let term = self.term(who);
                 let (up, reports) = (Arc::default(), term.reports.clone());
                 let (known, number) = (place.clone(), term.reports.term);
                 place.expect(number);
@@ -149,8 +156,9 @@ impl Tree {
 
     /// Everyone, left to right; once.
     pub(crate) fn start_all(&self) {
-        if !self.started.replace(true) {
+        if !self.started.get() {
             MEMBERS.into_iter().for_each(|member| self.start_member(member));
+            self.started.set(true);
         }
     }
 
@@ -229,6 +237,11 @@ impl Tree {
         }
     }
 
+    /// Without threads nobody can be started again: only a fresh process can help.
+    pub(super) fn no_thread(&self, error: &std::io::Error) {
+        self.fail(format!("no thread could be started: {error}"));
+    }
+
     /// The worker drains and ends with a failure.
     pub(super) fn fail(&self, failure: String) {
         tracing::error!(failure, "the worker shuts down");
@@ -237,7 +250,13 @@ impl Tree {
 
     fn member_exited(self: &Rc<Self>, member: Member, who: Who, why: &str) {
         let at = MEMBERS.iter().position(|other| *other == member).unwrap_or_default();
-        let Some(wait) = self.root_exited(at, who, why) else { return };
+        let Some(wait) = self.root_exited(at, who, why) else {
+            // Until the worker has ended its runs need their leases.
+            if member == Member::Heartbeater {
+                self.restart(at..at + 1, self.shared.config.beat(), who, why);
+            }
+            return;
+        };
         let affected = self.shared.config.strategy.affected(at, MEMBERS.len());
         self.restart(affected, wait, who, why);
     }
