@@ -202,8 +202,10 @@ async fn control(
     };
     // When the Supervisor that died is to be started again.
     let mut vacant = None;
-    let mut ending = None;
+    let (mut ending, mut watched) = (None, false);
     let mut failed = None;
+    // Should this thread die, nothing goes on to extend leases for runs that nobody settles any more.
+    let _all = tree.stop.clone().drop_guard();
     employ();
     let report = loop {
         tokio::select! {
@@ -245,6 +247,8 @@ async fn control(
                     tree.shared.quiet.cancel();
                     tree.go_on(Life::Quiet);
                 }
+                // Once: each that watches counts a signal.
+                Order::WatchSignals if std::mem::replace(&mut watched, true) => {}
                 Order::WatchSignals => watch_signals(&tree),
                 Order::Restart(kind) => tree.start_anew(&kind),
                 Order::GiveUp(stuck) => tree.give_up(stuck),
