@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::broker::{Broker, Claim, Session, Ticket};
 use crate::clock::boottime;
 use crate::handler::Stop;
+use crate::panic;
 use crate::queue::{KindHash, QueueName};
 use crate::task::{TaskId, Trail};
 
@@ -217,10 +218,11 @@ impl Turn {
         }
         let (deadline, mut wait) = (boottime() + lease, BACKOFF.0);
         while boottime() < deadline && !self.is_lost() {
-            match broker.retire(self.session.clone(), self.known()).await {
-                Ok(_) => break,
-                Err(error) if error.is_fenced() => return self.lose(),
-                Err(error) => tracing::warn!(%error, "retire failed, repeated"),
+            match panic::catch(|| broker.retire(self.session.clone(), self.known())).await {
+                Ok(Ok(_)) => break,
+                Ok(Err(error)) if error.is_fenced() => return self.lose(),
+                Ok(Err(error)) => tracing::warn!(%error, "retire failed, repeated"),
+                Err(panic) => tracing::error!(panic, "retire panicked, repeated"),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF.1);
