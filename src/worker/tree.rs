@@ -375,15 +375,18 @@ impl Tree {
         let Some(ward) = self.shared.wards.get(&kind.hash()) else { return };
         let living = self.places(ward).into_iter().map(Who::Processor);
         let ended: Vec<_> = living.filter_map(|who| Some((who, self.end(who)?))).collect();
-        self.shared.restarted(format!("handler {kind}"), "an operator ordered it");
-        let tree = self.clone();
-        actix_rt::spawn(async move {
-            for (who, over) in ended {
+        // Of a kind that is served no longer nobody lives, and nobody is started.
+        if !ended.is_empty() {
+            self.shared.restarted(format!("handler {kind}"), "an operator ordered it");
+        }
+        // Each by itself: one on a thread that is stuck keeps no other waiting.
+        for (who, over) in ended {
+            let tree = self.clone();
+            actix_rt::spawn(async move {
                 let _ = tokio::time::timeout(STOP_PATIENCE, over.cancelled()).await;
                 tree.start(who);
-            }
-            tree.shared.nudge();
-        });
+            });
+        }
     }
 
     /// Goes on in life; never back.
