@@ -11,13 +11,15 @@ pub(crate) async fn catch<F: Future>(make: impl FnOnce() -> F) -> Result<F::Outp
     AssertUnwindSafe(future).catch_unwind().await.map_err(text)
 }
 
-/// What a panic said. The payload is dropped here, guarded: its own drop may panic.
+/// What a panic said. The payload is dropped here, guarded: its own drop may panic, and so may the drop of what that
+/// panics with, which is leaked.
 pub(crate) fn text(panic: Box<dyn Any + Send>) -> String {
     let text = match panic.downcast_ref::<&str>() {
         Some(text) => (*text).to_owned(),
         None => panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic".to_owned()),
     };
-    let _ = std::panic::catch_unwind(AssertUnwindSafe(move || drop(panic)));
+    let dropped = std::panic::catch_unwind(AssertUnwindSafe(move || drop(panic)));
+    let _ = dropped.map_err(std::mem::forget);
     text
 }
 
@@ -41,6 +43,19 @@ mod tests {
         assert_eq!(polled.now_or_never(), Some(Err::<(), _>("poll".to_owned())));
         assert_eq!(catch(|| async { 7 }).now_or_never(), Some(Ok(7)));
     }
+
+    #[test]
+    fn a_payload_whose_drop_panics_without_end_is_left_alone() {
+        struct Endless;
+        impl Drop for Endless {
+            fn drop(&mut self) {
+                std::panic::panic_any(Endless);
+            }
+        }
+        let polled = catch(|| async { std::panic::panic_any(Endless) });
+        assert_eq!(polled.now_or_never(), Some(Err::<(), _>("a panic".to_owned())));
+    }
+
     #[test]
     fn a_build_that_aborts_is_warned_of_and_told_what_to_do() {
         let warning = warning(true).expect("a warning");

@@ -3,6 +3,7 @@
 //! The first argument is the task; `Data<T>` and `TaskContext` may follow in any order, up to four.
 
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use futures::FutureExt;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::codec::Codec;
 use crate::error::Result;
+use crate::panic;
 use crate::task::Task;
 
 use super::{
@@ -205,18 +207,19 @@ impl<F: BlockingFn<Args>, Args: 'static> Runner for Blocking<F, Args> {
                 tell_if_it_lingers(input.context.clone(), returned.clone(), surroundings);
             actix_rt::spawn(lingering);
         }
+        // Whether it returns or is never called.
+        let returned = returned.drop_guard();
         async move {
             let run = move || {
-                let _returned = returned.drop_guard();
+                let _returned = returned;
                 let _held = &input.hold;
                 function.call(decode(&input)?, &input.context, input.keep)
             };
-            match tokio::task::spawn_blocking(run).await {
+            // A panic is its text from here on: nobody may be left to take it, and its drop may panic.
+            let run = || catch_unwind(AssertUnwindSafe(run)).map_err(panic::text);
+            match tokio::task::spawn_blocking(run).await? {
                 Ok(result) => result,
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(error) => Err(error.into()),
-                },
+                Err(panic) => std::panic::resume_unwind(Box::new(panic)),
             }
         }
         .boxed_local()

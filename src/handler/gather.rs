@@ -139,7 +139,9 @@ async fn perform<F: BatchFn<Args>, Args>(handler: F, mut coming: Coming) {
         }
     }
     // Those that were given up meanwhile have left.
-    entries.retain(|(_, entry)| !entry.tell.is_closed());
+    let (left, mut entries): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|(_, entry)| entry.tell.is_closed());
+    left.into_iter().for_each(give_up);
     entries.sort_by_key(|(number, _)| *number);
     let (mut jobs, mut keep, mut tell, mut holds) = (vec![], vec![], vec![], vec![]);
     for (_, entry) in entries {
@@ -159,10 +161,7 @@ async fn perform<F: BatchFn<Args>, Args>(handler: F, mut coming: Coming) {
         () = all_left(&mut tell) => None,
         ended = &mut run => Some(ended),
     };
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(run))) {
-        let panic = panic::text(panic);
-        tracing::error!(panic, "a batch handler panicked when it was given up");
-    }
+    give_up(run);
     let results = match ended {
         None => return,
         Some(Ok(results)) => results,
@@ -174,6 +173,14 @@ async fn perform<F: BatchFn<Args>, Args>(handler: F, mut coming: Coming) {
     for (tell, result) in tell.into_iter().zip(results) {
         // Who was given up does not listen.
         let _ = tell.send(result);
+    }
+}
+
+/// What a handler or a task holds is dropped here, and may panic over it.
+fn give_up(what: impl Sized) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(what))) {
+        let panic = panic::text(panic);
+        tracing::error!(panic, "a batch handler panicked when it was given up");
     }
 }
 

@@ -166,8 +166,9 @@ async fn live<A: Actor<Context = Context<A>>>(
         post.send_replace(Post::Vacant);
     }
     let dropped = std::panic::catch_unwind(AssertUnwindSafe(move || drop(future)));
-    match (ended, dropped) {
-        (Some(Err(panic)), _) | (_, Err(panic)) => (Exit::Abnormal, panic::text(panic)),
+    let ended = ended.map(|ended| ended.map_err(panic::text));
+    match (ended, dropped.map_err(panic::text)) {
+        (Some(Err(why)), _) | (_, Err(why)) => (Exit::Abnormal, why),
         (None, _) => (Exit::Abnormal, fate.why.get().to_owned()),
         (Some(Ok(())), Ok(())) => (Exit::Normal, "it stopped by itself".to_owned()),
     }

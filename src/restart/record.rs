@@ -93,9 +93,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// How the group stands.
+    /// How the group stands. While an exit is on its way nothing goes through a probe, as if it was taken.
     pub fn standing(&self) -> Standing {
-        self.standing
+        match self.standing {
+            Standing::Probing { taken } => Standing::Probing { taken: taken || self.dying },
+            other => other,
+        }
     }
 
     /// `child` ended so at `now`: what is to be done. `chance` is uniform in `[0, 1)`.
@@ -107,6 +110,7 @@ impl Record {
         now: Instant,
         chance: f64,
     ) -> Directive {
+        self.dying = false;
         match (self.standing, policy.restart, exit) {
             (Standing::Stopped, ..)
             | (_, Restart::Temporary, _)
@@ -123,7 +127,7 @@ impl Record {
     }
 
     fn exceeded(&mut self, policy: &Policy, now: Instant) -> Directive {
-        (self.dying, self.children) = (false, HashMap::new());
+        self.children = HashMap::new();
         match policy.on_exceeded {
             OnExceeded::Quarantine { probe_after } => {
                 let until = now + probe_after;
@@ -154,7 +158,7 @@ impl Record {
     pub fn admit(&mut self) -> bool {
         match &mut self.standing {
             Standing::Serving => true,
-            Standing::Probing { taken } => !std::mem::replace(taken, true),
+            Standing::Probing { taken } => !self.dying && !std::mem::replace(taken, true),
             Standing::Quarantined(_) | Standing::Stopped => false,
         }
     }
@@ -164,10 +168,15 @@ impl Record {
         self.dying = matches!(self.standing, Standing::Probing { .. });
     }
 
-    /// The task of a probe did not run after all: another may, unless a child died meanwhile.
+    /// Who was dying is replaced before its exit was told: it never will be.
+    pub fn replaced(&mut self) {
+        self.dying = false;
+    }
+
+    /// The task of a probe did not run after all: another may, once no exit is on its way.
     pub fn give_back(&mut self) {
         if let Standing::Probing { taken } = &mut self.standing {
-            *taken = self.dying;
+            *taken = false;
         }
     }
 
@@ -202,6 +211,7 @@ mod tests {
         Answers(bool),
         GivesBack,
         IsDying,
+        Replaced,
     }
     use Fact::*;
 
@@ -248,6 +258,10 @@ mod tests {
                 }
                 IsDying => {
                     record.dying();
+                    None
+                }
+                Replaced => {
+                    record.replaced();
                     None
                 }
             };
@@ -319,6 +333,23 @@ mod tests {
         let raced =
             [(IsDying, NONE), (GivesBack, NONE), (Admits(false), NONE), (Answers(false), NONE)];
         check("an exit on its way is waited for", twice(QUARANTINE), &with(&raced));
+        let silent = [
+            (IsDying, NONE),
+            (GivesBack, NONE),
+            (Admits(false), NONE),
+            (Replaced, NONE),
+            (Admits(true), NONE),
+        ];
+        check("an exit that is never told is not", twice(QUARANTINE), &with(&silent));
+        let in_order = [
+            (IsDying, NONE),
+            (GivesBack, NONE),
+            (Admits(false), NONE),
+            (Stops(5_100), NONE),
+            (Admits(true), NONE),
+        ];
+        let transient = twice(QUARANTINE).restart(Restart::Transient);
+        check("who may stop in order is no failure of a probe", transient, &with(&in_order));
         let released = [(GivesBack, NONE), (Admits(true), NONE), (Admits(false), NONE)];
         check("one that did not run is followed by another", twice(QUARANTINE), &with(&released));
         let recovers = [

@@ -339,9 +339,10 @@ impl Builder {
             let report = system.block_on(async move {
                 let (exits, exit_inbox) = mpsc::unbounded_channel();
                 let tree = Rc::new(Tree {
-                    control: Arbiter::current(),
                     beats: RefCell::new(Arbiter::new()),
-                    threads: Arc::new(Threads::start(shared.config.arbiters)),
+                    threads: Arc::new(
+                        Threads::start(shared.config.arbiters).expect("threads for handlers"),
+                    ),
                     shared,
                     processors,
                     exits,

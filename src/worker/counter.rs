@@ -66,7 +66,8 @@ pub(super) fn hand_out(shared: &Shared, slots: &Arc<Slots>, turn: &Arc<Turn>, cl
     drop(groups);
     let in_hand = claims.iter().zip(&placed).map(|(claim, (seat, _))| {
         let place = seat.taker.map(|taker| counters[seat.counter].takers[taker].place);
-        InHand::new(claim, place.map_or(NO_THREAD, |place| place.thread()), &seat.slot)
+        let thread = place.map_or(NO_THREAD, |place| place.thread());
+        InHand::new(claim, thread, &seat.slot, seat.pass.as_ref())
     });
     let held = turn.hold(in_hand);
     for ((claim, held), (seat, member)) in claims.into_iter().zip(held).zip(placed) {

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use actix_rt::ArbiterHandle;
-
 use crate::clock::boottime;
+
+/// Something short that a thread is to do.
+pub(crate) type Errand = Box<dyn FnOnce() + Send>;
 
 /// The echo of one thread.
 pub(crate) struct Echo {
-    thread: ArbiterHandle,
+    ask: Box<dyn Fn(Errand) + Send>,
     /// Number of the last question answered.
     heard: Arc<AtomicU64>,
     question: u64,
@@ -24,9 +25,11 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    pub(crate) fn new(thread: ArbiterHandle) -> Self {
+    /// `ask` has the thread run an errand; of one that is gone it does nothing, so it stays silent.
+    pub(crate) fn new(ask: impl Fn(Errand) + Send + 'static) -> Self {
         let (heard, question, silent) = Default::default();
-        Self { thread, heard, question, looked: boottime(), silent }
+        let ask = Box::new(ask);
+        Self { ask, heard, question, looked: boottime(), silent }
     }
 
     /// For how long the thread has been silent; asks again if it is not. A look counts for `look_max` at most: who
@@ -42,8 +45,7 @@ impl Echo {
         self.question += 1;
         self.silent = Duration::ZERO;
         let (heard, question) = (self.heard.clone(), self.question);
-        // A thread that is gone stays silent.
-        self.thread.spawn_fn(move || heard.store(question, Ordering::Release));
+        (self.ask)(Box::new(move || heard.store(question, Ordering::Release)));
         Duration::ZERO
     }
 }
@@ -54,11 +56,18 @@ mod tests {
 
     const LOOK: Duration = Duration::from_secs(2);
 
+    fn echo_of(arbiter: &actix_rt::Arbiter) -> Echo {
+        let handle = arbiter.handle();
+        Echo::new(move |errand| {
+            handle.spawn_fn(errand);
+        })
+    }
+
     #[test]
     fn a_blocked_thread_is_silent_until_it_turns() {
         actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
-            let mut echo = Echo::new(arbiter.handle());
+            let mut echo = echo_of(&arbiter);
             let (blocking, blocked) = std::sync::mpsc::channel();
             let (free, gate) = std::sync::mpsc::channel::<()>();
             arbiter.spawn_fn(move || {
@@ -82,7 +91,7 @@ mod tests {
     fn a_process_that_slept_finds_no_thread_silent_for_it() {
         actix_rt::System::new().block_on(async {
             let arbiter = actix_rt::Arbiter::new();
-            let mut echo = Echo::new(arbiter.handle());
+            let mut echo = echo_of(&arbiter);
             let (free, gate) = std::sync::mpsc::channel::<()>();
             arbiter.spawn_fn(move || {
                 let _ = gate.recv();

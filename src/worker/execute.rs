@@ -76,24 +76,66 @@ pub(crate) async fn execute(mut job: Box<Job>, runner: Rc<dyn Runner>, shared: A
         Ok(header) => header,
         Err(error) => return conclude(job, None, End::unopened(&error), began, &shared),
     };
-    let (mut run, context) = match begin(&mut job, &header, permit, &runner, &shared) {
+    let mut begun = Begun { it: Some((job, header)), began, shared };
+    let (mut run, context) = match begun.begin(permit, &runner) {
         Ok(run) => run,
-        Err(end) => return conclude(job, Some(header), end, began, &shared),
+        Err(end) => return begun.end(end),
     };
     // A run that ends at its first poll needs nobody to watch it; all others pay for a watch.
     let end = match poll!(&mut run) {
         Poll::Ready(ended) => {
-            let end = ended_as(ended, &job.held.stop);
+            let end = ended_as(ended, &begun.job().held.stop);
             if context.run().notes.close() {
-                Box::pin(last_notes(end, &job, &context, &shared)).await
+                Box::pin(last_notes(end, begun.job(), &context, &begun.shared)).await
             } else {
                 end
             }
         }
-        Poll::Pending => Box::pin(watch(&mut run, &job, &header, &context, &shared)).await,
+        Poll::Pending => Box::pin(watch(&mut run, &begun, &context)).await,
     };
-    give_up(run, &job);
-    conclude(job, Some(header), end, began, &shared);
+    give_up(run, begun.job());
+    begun.end(end);
+}
+
+/// A run. Dropped once it began and before its end, it counts as crashed: its thread ended under it.
+struct Begun {
+    /// None once it has ended.
+    it: Option<(Box<Job>, Header)>,
+    began: Option<Instant>,
+    shared: Arc<Shared>,
+}
+
+impl Begun {
+    fn it(&self) -> &(Box<Job>, Header) {
+        self.it.as_ref().expect("it has not ended")
+    }
+
+    fn job(&self) -> &Job {
+        &self.it().0
+    }
+
+    fn begin(
+        &mut self,
+        permit: Option<OwnedSemaphorePermit>,
+        runner: &Rc<dyn Runner>,
+    ) -> Result<(Running, TaskContext), End> {
+        let (job, header) = self.it.as_mut().expect("it has not ended");
+        begin(job, header, permit, runner, &self.shared)
+    }
+
+    fn end(&mut self, end: End) {
+        if let Some((job, header)) = self.it.take() {
+            conclude(job, Some(header), end, self.began, &self.shared);
+        }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if self.it.as_ref().is_some_and(|(job, _)| job.held.stop.has_begun()) {
+            self.end(End::of(Outcome::Lost));
+        }
+    }
 }
 
 /// Waits for what a run needs before its time begins: the others of its batch, or its turn among those it was claimed
@@ -235,13 +277,8 @@ fn stopped(stop: &Stop) -> Outcome {
 }
 
 /// Waits for the end of a run, within its time. One that is given up ends at its next await, when it is dropped.
-async fn watch(
-    run: &mut Running,
-    job: &Job,
-    header: &Header,
-    context: &TaskContext,
-    shared: &Shared,
-) -> End {
+async fn watch(run: &mut Running, begun: &Begun, context: &TaskContext) -> End {
+    let ((job, header), shared) = (begun.it(), &begun.shared);
     let deadline = header.deadline.map(|deadline| deadline.since(shared.broker.now()));
     let timeout = Some(header.timeout).filter(|timeout| !timeout.is_zero());
     let by_deadline = matches!((deadline, timeout), (Some(d), t) if t.is_none_or(|t| d <= t));

@@ -103,8 +103,14 @@ async fn claim_alone(shared: Arc<Shared>) {
         let round = desk.round(&queues, false).await;
         match round {
             Round::More | Round::Full if desk.seclusion.is_some() => {
-                shared.alone.freed().await;
-                if desk.seclusion.as_ref().is_some_and(|(_, since)| since.elapsed() > ALONE_TURN) {
+                // A run that was given up and goes on keeps its slot, maybe for ever, and nobody waits for that.
+                tokio::select! {
+                    () = shared.alone.freed() => {}
+                    () = shared.drained() => {}
+                }
+                let lingers = shared.alone.free() == 0 && shared.turns.held() == 0;
+                let is_over = |(_, since): &(_, Instant)| since.elapsed() > ALONE_TURN;
+                if lingers || desk.seclusion.as_ref().is_some_and(is_over) {
                     desk.seclusion = None;
                     tokio::time::sleep(jittered(POLL)).await;
                 }
@@ -327,7 +333,7 @@ impl Desk {
     fn put_back(&self, turn: &Arc<Turn>, claims: Vec<Claim>, lane: Lane, alone: bool) {
         for claim in claims {
             let slot = Arc::new(self.slots.take(claim.ticket.kind, Arc::default()));
-            let in_hand = InHand::new(&claim, NO_THREAD, &slot);
+            let in_hand = InHand::new(&claim, NO_THREAD, &slot, None);
             for held in turn.hold(std::iter::once(in_hand)) {
                 Job::new(claim.clone(), held, None, turn.clone(), slot.clone())
                     .put_back(lane, alone);

@@ -173,6 +173,12 @@ impl Vitals {
         self.lingering.load(Ordering::Acquire)
     }
 
+    /// What ends the worker, if more threads linger than are borne.
+    pub(crate) fn too_many_linger(&self) -> Option<String> {
+        let (lingering, most) = (self.lingering(), self.stuck_max);
+        (lingering > most).then(|| format!("{lingering} threads are stuck; {most} are borne"))
+    }
+
     /// Takes note of what is told.
     pub(crate) fn note(&self, event: &Event) {
         match event {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use actix_rt::ArbiterHandle;
 use futures::FutureExt;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -25,11 +24,9 @@ pub(crate) struct Heartbeater {
     pub(crate) shared: Arc<Shared>,
     /// The threads that run handlers.
     pub(crate) threads: Arc<Threads>,
-    /// Where a thread that is stuck is told of.
+    /// Where it is told of a thread that is stuck, and where events are told: a listener may block.
     pub(crate) orders: UnboundedSender<Order>,
     pub(crate) card: Arc<Card>,
-    /// Where events are told: a listener may block.
-    pub(crate) control: ArbiterHandle,
 }
 
 impl Actor for Heartbeater {
@@ -37,13 +34,13 @@ impl Actor for Heartbeater {
 
     fn started(&mut self, context: &mut Self::Context) {
         let (shared, mut bell) = (self.shared.clone(), Bell::new(self.card.clone()));
-        let control = self.control.clone();
+        let orders = self.orders.clone();
         let beats = async move {
             loop {
                 // Marked before the beat: what is ordered during it ends the wait after it.
                 let heard = shared.broker.wait(Wake::Ordered, None).now_or_never();
                 let heard = heard.and_then(Result::ok);
-                let wait = beat(&shared, &mut bell, &control).await;
+                let wait = beat(&shared, &mut bell, &orders).await;
                 shared.fail_point("heartbeater");
                 if tokio::time::timeout(wait, ordered(&shared, heard)).await.is_ok() {
                     bell.ring();
@@ -52,7 +49,7 @@ impl Actor for Heartbeater {
         };
         context.spawn(beats.into_actor(self).map(|(), _, _| ()));
         let (threads, orders) = (self.threads.clone(), self.orders.clone());
-        let lookout = Lookout::new(self.shared.clone(), threads, orders, self.control.clone());
+        let lookout = Lookout::new(self.shared.clone(), threads, orders);
         context.spawn(lookout.keep().into_actor(self).map(|(), _, _| ()));
     }
 }
@@ -72,7 +69,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 const CALLS_APART: Duration = Duration::from_millis(50);
 
 /// One beat; answers how long to wait for the next.
-async fn beat(shared: &Arc<Shared>, bell: &mut Bell, control: &ArbiterHandle) -> Duration {
+async fn beat(shared: &Arc<Shared>, bell: &mut Bell, orders: &UnboundedSender<Order>) -> Duration {
     let interval = shared.config.beat();
     let mut turns = shared.turns.current();
     turns.retain(|turn| turn.is_open());
@@ -107,7 +104,8 @@ async fn beat(shared: &Arc<Shared>, bell: &mut Bell, control: &ArbiterHandle) ->
         Err(_) => "no answer".to_owned(),
     };
     let teller = shared.clone();
-    control.spawn_fn(move || teller.tell(Event::BrokerFailed { verb: "beat", error }));
+    let tell = move || teller.tell(Event::BrokerFailed { verb: "beat", error });
+    let _ = orders.send(Order::Run(Box::new(tell)));
     lose_what_ran_out(&turns);
     jittered(interval / 5)
 }

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_rt::ArbiterHandle;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock::boottime;
@@ -27,11 +26,10 @@ pub(super) struct Lookout {
     shared: Arc<Shared>,
     threads: Arc<Threads>,
     orders: UnboundedSender<Order>,
-    control: ArbiterHandle,
     /// The shortest patience with a thread.
     shortest: Duration,
-    /// Whether too much memory was told of.
-    full: bool,
+    /// Whether the worker was told to end for what was found.
+    ending: bool,
 }
 
 impl Lookout {
@@ -39,22 +37,23 @@ impl Lookout {
         shared: Arc<Shared>,
         threads: Arc<Threads>,
         orders: UnboundedSender<Order>,
-        control: ArbiterHandle,
     ) -> Self {
         let own = shared.routes.iter().filter_map(|route| route.stuck_after);
         let shortest = own.fold(shared.config.stuck_after, Duration::min);
-        Self { shared, threads, orders, control, shortest, full: false }
+        Self { shared, threads, orders, shortest, ending: false }
     }
 
     /// Looks again and again, for as long as it lives.
     pub(super) async fn keep(mut self) {
-        let mut control = Echo::new(self.control.clone());
+        let orders = self.orders.clone();
+        let mut control = Echo::new(move |errand| drop(orders.send(Order::Run(errand))));
         loop {
             let (now, look_max) = (boottime(), self.shortest / LOOKS_MIN);
             for stuck in self.threads.probe(now, look_max, |number| self.patience_with(number)) {
                 let _ = self.orders.send(Order::GiveUp(stuck));
             }
             self.listen(control.probe(now, look_max));
+            self.count();
             self.weigh();
             tokio::time::sleep((self.shortest / LOOKS).min(POLL)).await;
         }
@@ -82,17 +81,27 @@ impl Lookout {
         }
     }
 
+    /// Looks at how many threads are taken by runs that were given up: of blocking handlers nobody else is told.
+    fn count(&mut self) {
+        if let Some(failure) = self.shared.vitals.too_many_linger().filter(|_| !self.ending) {
+            self.end(failure);
+        }
+    }
+
     /// Looks at the memory in use, if there is a limit.
     fn weigh(&mut self) {
-        let Some(most) = self.shared.config.memory_max.filter(|_| !self.full) else { return };
+        let Some(most) = self.shared.config.memory_max.filter(|_| !self.ending) else { return };
         let Some(bytes) = memory::resident().filter(|bytes| *bytes > most) else { return };
-        self.full = true;
-        let (shared, orders) = (self.shared.clone(), self.orders.clone());
-        self.control.spawn_fn(move || {
-            shared.tell(Event::MemoryExceeded { bytes, most });
-            let failure = format!("{bytes} bytes of memory are in use, {most} may be");
-            tracing::error!(failure, "the worker shuts down");
-            let _ = orders.send(Order::Shutdown { failure: Some(failure) });
-        });
+        let shared = self.shared.clone();
+        let tell = move || shared.tell(Event::MemoryExceeded { bytes, most });
+        let _ = self.orders.send(Order::Run(Box::new(tell)));
+        self.end(format!("{bytes} bytes of memory are in use, {most} may be"));
+    }
+
+    /// The worker drains and ends with a failure.
+    fn end(&mut self, failure: String) {
+        self.ending = true;
+        tracing::error!(failure, "the worker shuts down");
+        let _ = self.orders.send(Order::Shutdown { failure: Some(failure) });
     }
 }

@@ -60,6 +60,7 @@ use crate::broker::WorkerId;
 use crate::error::{Error, Result};
 use crate::queue::Kind;
 use crate::restart::Backoff;
+use echo::Errand;
 use health::Vitals;
 use life::{Exited, Who, live};
 use supervisor::{Supervisor, shut_down};
@@ -95,7 +96,7 @@ pub struct Report {
 }
 
 /// What a worker is told to do. On its way unbounded: one per call of the handle, per signal, per actor that gave
-/// up, and per thread that is stuck.
+/// up, per thread that is stuck, and per beat that fails; of errands one that asks for an echo.
 pub(crate) enum Order {
     Quiet,
     Shutdown {
@@ -105,6 +106,8 @@ pub(crate) enum Order {
     /// The handler of this kind is made anew.
     Restart(Kind),
     GiveUp(Silent),
+    /// Is done on the control thread.
+    Run(Errand),
 }
 
 impl Worker {
@@ -201,8 +204,10 @@ async fn control(
     };
     // When the Supervisor that died is to be started again.
     let mut vacant = None;
-    let mut ending = None;
+    let (mut ending, mut watched) = (None, false);
     let mut failed = None;
+    // Should this thread die, nothing goes on to extend leases for runs that nobody settles any more.
+    let _all = tree.stop.clone().drop_guard();
     employ();
     let report = loop {
         tokio::select! {
@@ -244,9 +249,12 @@ async fn control(
                     tree.shared.quiet.cancel();
                     tree.go_on(Life::Quiet);
                 }
+                // Once: each that watches counts a signal.
+                Order::WatchSignals if std::mem::replace(&mut watched, true) => {}
                 Order::WatchSignals => watch_signals(&tree),
                 Order::Restart(kind) => tree.start_anew(&kind),
                 Order::GiveUp(stuck) => tree.give_up(stuck),
+                Order::Run(errand) => errand(),
                 Order::Shutdown { failure } => {
                     // Who asks twice is in a hurry. An actor that gives up is not: runs may end.
                     if ending.is_some() && failure.is_none() {

@@ -34,6 +34,8 @@ pub(crate) struct Place {
 /// Who holds a place.
 #[derive(Default)]
 struct Holder {
+    /// The number of its term.
+    term: Option<u64>,
     address: Option<Addr<Processor>>,
     /// Whether its runner takes tasks; a replica that is being made anew does not.
     up: Arc<AtomicBool>,
@@ -51,10 +53,24 @@ impl Place {
         self.holder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A Processor moves in. What its predecessor says of itself is of no account from now on.
-    pub(crate) fn occupy(&self, address: Addr<Processor>, up: Arc<AtomicBool>, thread: usize) {
-        self.thread.store(thread, Ordering::Release);
-        *self.holder() = Holder { address: Some(address), up, again: None };
+    /// The Processor of this term is to move in. What its predecessors say is of no account from now on.
+    pub(crate) fn expect(&self, term: u64) {
+        *self.holder() = Holder { term: Some(term), ..Holder::default() };
+    }
+
+    /// The Processor of this term moves in; on a thread that was stuck one may come too late.
+    pub(crate) fn occupy(
+        &self,
+        term: u64,
+        address: Addr<Processor>,
+        up: Arc<AtomicBool>,
+        thread: usize,
+    ) {
+        let mut holder = self.holder();
+        if holder.term == Some(term) {
+            self.thread.store(thread, Ordering::Release);
+            *holder = Holder { term: Some(term), address: Some(address), up, again: None };
+        }
     }
 
     /// Nobody is there.
@@ -79,11 +95,6 @@ impl Place {
     pub(crate) fn renew(&self) -> bool {
         let again = self.holder().again.take();
         again.is_some_and(|again| again.send(()).is_ok())
-    }
-
-    /// The replica that died is not made anew.
-    pub(crate) fn dismiss(&self) {
-        self.holder().again = None;
     }
 
     /// Whether a job would find a Processor and a runner.
@@ -115,6 +126,12 @@ pub(crate) struct Station {
     pub(crate) reports: Reports,
 }
 
+impl Station {
+    fn holds(&self, holder: &Holder) -> bool {
+        holder.term == Some(self.reports.term)
+    }
+}
+
 impl Keeper for Station {
     fn up(&self, up: bool) {
         self.up.store(up, Ordering::Release);
@@ -124,7 +141,11 @@ impl Keeper for Station {
     }
 
     fn dying(&self) {
-        if let Some(ward) = self.shared.wards.get(&self.place.kind) {
+        let holder = self.place.holder();
+        // Of one that is replaced no exit follows, and nobody is to wait for it.
+        if self.holds(&holder)
+            && let Some(ward) = self.shared.wards.get(&self.place.kind)
+        {
             ward.dying();
         }
     }
@@ -133,7 +154,7 @@ impl Keeper for Station {
         let (again, made) = oneshot::channel();
         let mut holder = self.place.holder();
         // Of one that was replaced nobody needs to know.
-        if Arc::ptr_eq(&holder.up, &self.up) {
+        if self.holds(&holder) {
             holder.again = Some(again);
             let Reports { exits, term } = &self.reports;
             let (who, why) = (Who::Replica(self.place.number), why.to_owned());
@@ -147,5 +168,38 @@ impl Keeper for Station {
         let (id, kind) = (context.id(), context.kind().clone());
         self.shared.tell(Event::Lingering { id, kind, silent });
         Box::new(counted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{AsyncContext, Context};
+
+    use super::*;
+
+    #[test]
+    fn who_comes_too_late_does_not_turn_out_who_is_there() {
+        let place = Place::new(KindHash::of("a"), 0);
+        let contexts = [(); 2].map(|()| Context::<Processor>::new());
+        let occupy = |term: u64, context: &Context<Processor>| {
+            place.occupy(term, context.address(), Arc::new(true.into()), 7);
+        };
+        place.expect(1);
+        assert!(!place.is_up(), "nobody is there yet");
+        place.expect(2);
+        occupy(2, &contexts[0]);
+        assert!(place.is_up());
+        occupy(1, &contexts[1]);
+        let [there, late] = contexts;
+        drop(late);
+        assert!(place.is_up(), "it is the second's");
+        drop(there);
+        assert!(!place.is_up());
+        place.vacate();
+        place.expect(3);
+        place.vacate();
+        let context = Context::<Processor>::new();
+        occupy(3, &context);
+        assert!(!place.is_up(), "it is expected no more");
     }
 }

@@ -15,6 +15,7 @@ use crate::broker::{CLAIMS_MAX, Order, Settled, Settlement, Wake};
 use crate::clock::boottime;
 use crate::event::Event;
 use crate::outcome::Decision;
+use crate::panic;
 use crate::queue::Kind;
 
 use super::Shared;
@@ -117,7 +118,12 @@ pub(crate) async fn run(lane: LaneEnd, shared: Arc<Shared>) {
     let mut batch = Vec::new();
     while lane.0.take(&mut batch).await {
         let Some(turn) = batch.first().map(|finished| finished.turn.clone()) else { continue };
-        let replies = write(&turn, &batch, &shared).await;
+        // A broker that panics has answered nothing.
+        let replies = panic::catch(|| write(&turn, &batch, &shared)).await;
+        let replies = replies.unwrap_or_else(|error| {
+            shared.tell(Event::BrokerFailed { verb: "settle", error });
+            Vec::new()
+        });
         let unanswered = replies.len() < batch.len() || replies.contains(&None);
         turn.forget(batch.iter().map(|finished| finished.seat));
         for (finished, settled) in batch.drain(..).zip(replies.into_iter().chain(repeat(None))) {

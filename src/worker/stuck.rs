@@ -27,8 +27,13 @@ impl Tree {
     /// Replaces a thread that is stuck, with all who lived on it.
     pub(crate) fn give_up(self: &std::rc::Rc<Self>, stuck: Silent) {
         let shared = &self.shared;
-        if self.stop.is_cancelled() || !self.threads.give_up(stuck, &shared.vitals) {
+        if self.stop.is_cancelled() {
             return;
+        }
+        match self.threads.give_up(stuck, &shared.vitals) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return self.no_thread(&error),
         }
         shared.tell(Event::Stuck { thread: stuck.index, silent: stuck.silent });
         let moved = self.processors.iter().enumerate();
@@ -38,18 +43,23 @@ impl Tree {
         moved.iter().for_each(|number| drop(self.end(Who::Processor(*number))));
         let (mut lost, mut released) = (Vec::new(), 0);
         for turn in shared.turns.all() {
-            for (kind, began) in settle(&turn, stuck.number, shared) {
-                if began {
-                    lost.push(kind);
-                } else {
-                    released += 1;
+            for GivenUp { kind, began, probe } in settle(&turn, stuck.number, shared) {
+                match (began, probe) {
+                    (true, _) => lost.push((kind, probe.is_some())),
+                    // Its pass lies on a thread that may never turn again.
+                    (false, Some(probe)) => {
+                        shared.wards.get(&kind).inspect(|ward| ward.give_back(probe));
+                    }
+                    (false, None) => {}
                 }
+                released += usize::from(!began);
             }
         }
         for number in moved {
             let kind = self.processors[number].1.kind;
             let probing = self.ward(number).is_some_and(|ward| {
-                matches!(ward.standing(), Standing::Probing { taken: true }) && lost.contains(&kind)
+                matches!(ward.standing(), Standing::Probing { taken: true })
+                    && lost.contains(&(kind, true))
             });
             let (who, why) = (Who::Processor(number), "its thread is stuck");
             if probing {
@@ -60,31 +70,39 @@ impl Tree {
         }
         let (thread, lingering) = (stuck.index, shared.vitals.lingering());
         shared.tell(Event::Replaced { thread, lost: lost.len(), released, lingering });
-        if lingering > shared.vitals.stuck_max {
-            let most = shared.vitals.stuck_max;
-            self.fail(format!("{lingering} threads are stuck; {most} are borne"));
+        if let Some(failure) = shared.vitals.too_many_linger() {
+            self.fail(failure);
         }
     }
 }
 
-/// Settles what a turn has on this thread: what ran counts as crashed, the rest goes back at no cost. Answers
-/// the kind of each, and whether it ran.
-fn settle(turn: &Arc<Turn>, thread: usize, shared: &Shared) -> Vec<(KindHash, bool)> {
+/// A task that was given up.
+struct GivenUp {
+    kind: KindHash,
+    /// Whether it ran.
+    began: bool,
+    /// The probe of its kind that it was, if it was one.
+    probe: Option<u64>,
+}
+
+/// Settles what a turn has on this thread: what ran counts as crashed, the rest goes back at no cost.
+fn settle(turn: &Arc<Turn>, thread: usize, shared: &Shared) -> Vec<GivenUp> {
     let given_up = turn.give_up(thread, |seat, task| {
         if let Some(slot) = task.slot.upgrade() {
             slot.give_back();
         }
-        (task.ticket.kind, task.stop.has_begun(), seat, conclude(turn, seat, task, shared))
+        let (kind, began, probe) = (task.ticket.kind, task.stop.has_begun(), task.probe);
+        (GivenUp { kind, began, probe }, seat, conclude(turn, seat, task, shared))
     });
     let mut settled = Vec::new();
-    for (kind, began, seat, finished) in given_up {
+    for (task, seat, finished) in given_up {
         // Of a turn that is lost nothing is settled any more.
         if turn.is_lost() {
             turn.forget([seat]);
         } else {
             turn.settle.send(finished);
         }
-        settled.push((kind, began));
+        settled.push(task);
     }
     settled
 }

@@ -3,6 +3,7 @@
 //! A thread cannot be taken from what blocks it. One that does not answer is given up and replaced; it lingers,
 //! counted, until what blocks it returns.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,14 +31,19 @@ struct Thread {
 }
 
 impl Thread {
-    fn start(number: usize) -> Self {
-        let (arbiter, lingering) = (Arbiter::new(), Arc::<Mutex<Option<Lingering>>>::default());
+    fn start(number: usize) -> io::Result<Self> {
+        let arbiter = Arbiter::try_new()?;
+        let lingering = Arc::<Mutex<Option<Lingering>>>::default();
         let ends = Ends(lingering.clone());
         arbiter.spawn(async move {
             let _ends = ends;
             std::future::pending().await
         });
-        Self { number, echo: Echo::new(arbiter.handle()), told: false, arbiter, lingering }
+        let handle = arbiter.handle();
+        let echo = Echo::new(move |errand| {
+            handle.spawn_fn(errand);
+        });
+        Ok(Self { number, echo, told: false, arbiter, lingering })
     }
 }
 
@@ -60,9 +66,9 @@ pub(crate) struct Silent {
 
 impl Threads {
     /// Starts so many. Only where an actix system is.
-    pub(crate) fn start(count: usize) -> Self {
-        let threads = (0..count).map(Thread::start).collect();
-        Self(Mutex::new(Table { threads, next: count }))
+    pub(crate) fn start(count: usize) -> io::Result<Self> {
+        let threads = (0..count).map(Thread::start).collect::<io::Result<_>>()?;
+        Ok(Self(Mutex::new(Table { threads, next: count })))
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -70,13 +76,13 @@ impl Threads {
     }
 
     /// The thread at this index and its number; a fresh one if it is gone.
-    pub(crate) fn at(&self, index: usize) -> (ArbiterHandle, usize) {
+    pub(crate) fn at(&self, index: usize) -> io::Result<(ArbiterHandle, usize)> {
         let table = &mut *self.table();
         if !table.threads[index].arbiter.alive() {
-            table.replace(index);
+            table.replace(index)?;
         }
         let thread = &table.threads[index];
-        (thread.arbiter.handle(), thread.number)
+        Ok((thread.arbiter.handle(), thread.number))
     }
 
     /// Asks every thread for an echo; answers which have been silent for longer than they may be, each once. How long
@@ -100,15 +106,15 @@ impl Threads {
     }
 
     /// Replaces the thread at this index, if it still has this number. The old one stops when it turns again.
-    pub(crate) fn give_up(&self, silent: Silent, vitals: &Arc<Vitals>) -> bool {
+    pub(crate) fn give_up(&self, silent: Silent, vitals: &Arc<Vitals>) -> io::Result<bool> {
         let mut table = self.table();
         if table.threads[silent.index].number != silent.number {
-            return false;
+            return Ok(false);
         }
-        let old = table.replace(silent.index);
+        let old = table.replace(silent.index)?;
         *old.lingering.lock().unwrap_or_else(PoisonError::into_inner) = Some(vitals.linger());
         old.arbiter.stop();
-        true
+        Ok(true)
     }
 
     /// Stops them all.
@@ -120,9 +126,9 @@ impl Threads {
 }
 
 impl Table {
-    fn replace(&mut self, index: usize) -> Thread {
-        let fresh = Thread::start(self.next);
+    fn replace(&mut self, index: usize) -> io::Result<Thread> {
+        let fresh = Thread::start(self.next)?;
         self.next += 1;
-        std::mem::replace(&mut self.threads[index], fresh)
+        Ok(std::mem::replace(&mut self.threads[index], fresh))
     }
 }

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_rt::{Arbiter, ArbiterHandle};
+use actix_rt::Arbiter;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ use super::assemble::Processors;
 use super::config::chance;
 use super::fetcher::Fetcher;
 use super::heartbeater::Heartbeater;
-use super::life::{Exited, Life, Reports, Term, Who, launch};
+use super::life::{Exited, Life, Reports, Term, Who, launch, live};
 use super::place::Station;
 use super::presence::Card;
 use super::processor::Processor;
@@ -63,7 +63,6 @@ const SUPERVISOR: usize = MEMBERS.len();
 /// Who lives where.
 pub(crate) struct Tree {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) control: ArbiterHandle,
     pub(crate) beats: RefCell<Arbiter>,
     pub(crate) threads: Arc<Threads>,
     pub(crate) processors: Processors,
@@ -108,28 +107,38 @@ impl Tree {
             Who::Heartbeater => {
                 let (threads, orders) = (self.threads.clone(), self.orders.clone());
                 let card = self.card.clone();
-                if !self.beats.borrow().handle().alive() {
-                    self.beats.replace(Arbiter::new());
+                if !self.beats.borrow().alive() {
+                    match Arbiter::try_new() {
+                        Ok(fresh) => drop(self.beats.replace(fresh)),
+                        Err(error) => return self.no_thread(&error),
+                    }
                 }
                 let place = self.beats.borrow().handle();
-                let control = self.control.clone();
-                let make = || Heartbeater { shared, threads, orders, card, control };
+                let make = || Heartbeater { shared, threads, orders, card };
                 launch(&place, self.term(who), make, |_| ());
             }
+            // Here, and by no handle of this thread, which any handler can stop.
             Who::Scheduler => {
-                launch(&self.control, self.term(who), || Scheduler::new(shared), |_| ())
+                drop(actix_rt::spawn(live(self.term(who), || Scheduler::new(shared), |_| ())));
             }
-            Who::Fetcher => launch(&self.control, self.term(who), || Fetcher(shared), |_| ()),
+            Who::Fetcher => {
+                drop(actix_rt::spawn(live(self.term(who), || Fetcher(shared), |_| ())));
+            }
             Who::Processor(number) => {
                 let (index, place) = self.processors[number].clone();
-                if self.ward(number).is_some_and(|ward| ward.is_stopped()) {
+                if place.is_closed() || self.ward(number).is_some_and(|ward| ward.is_stopped()) {
                     return;
                 }
-                let ((arbiter, thread), term) = (self.threads.at(index), self.term(who));
+                let (arbiter, thread) = match self.threads.at(index) {
+                    Ok(at) => at,
+                    Err(error) => return self.no_thread(&error),
+                };
+                let term = self.term(who);
                 let (up, reports) = (Arc::default(), term.reports.clone());
-                let known = place.clone();
+                let (known, number) = (place.clone(), term.reports.term);
+                place.expect(number);
                 let station = Arc::new(Station { shared, place, up: Arc::clone(&up), reports });
-                let started = move |address| known.occupy(address, up, thread);
+                let started = move |address| known.occupy(number, address, up, thread);
                 launch(&arbiter, term, move || Processor::new(station), started);
             }
         }
@@ -150,8 +159,9 @@ impl Tree {
 
     /// Everyone, left to right; once.
     pub(crate) fn start_all(&self) {
-        if !self.started.replace(true) {
+        if !self.started.get() {
             MEMBERS.into_iter().for_each(|member| self.start_member(member));
+            self.started.set(true);
         }
     }
 
@@ -161,6 +171,8 @@ impl Tree {
         living.stop.cancel();
         if let Who::Processor(number) = who {
             self.processors[number].1.vacate();
+            // What its replica had to tell is not heard any more.
+            self.ward(number).inspect(|ward| ward.replaced());
         }
         Some(living.over)
     }
@@ -232,6 +244,11 @@ impl Tree {
         }
     }
 
+    /// Without threads nobody can be started again: only a fresh process can help.
+    pub(super) fn no_thread(&self, error: &std::io::Error) {
+        self.fail(format!("no thread could be started: {error}"));
+    }
+
     /// The worker drains and ends with a failure.
     pub(super) fn fail(&self, failure: String) {
         tracing::error!(failure, "the worker shuts down");
@@ -240,7 +257,13 @@ impl Tree {
 
     fn member_exited(self: &Rc<Self>, member: Member, who: Who, why: &str) {
         let at = MEMBERS.iter().position(|other| *other == member).unwrap_or_default();
-        let Some(wait) = self.root_exited(at, who, why) else { return };
+        let Some(wait) = self.root_exited(at, who, why) else {
+            // Until the worker has ended its runs need their leases.
+            if member == Member::Heartbeater {
+                self.restart(at..at + 1, self.shared.config.beat(), who, why);
+            }
+            return;
+        };
         let affected = self.shared.config.strategy.affected(at, MEMBERS.len());
         self.restart(affected, wait, who, why);
     }
@@ -299,11 +322,10 @@ impl Tree {
                 self.fail(format!("{name} died too often, the last time: {why}"));
             }
             Directive::Probe | Directive::Nothing => {
-                self.processors[number].1.dismiss();
-                if !is_replica {
-                    self.processors[number].1.vacate();
-                }
+                self.end(Who::Processor(number));
                 self.left(&ward, number, why);
+                // Another place may have the next probe.
+                self.shared.nudge();
             }
         }
     }
@@ -360,15 +382,18 @@ impl Tree {
         let Some(ward) = self.shared.wards.get(&kind.hash()) else { return };
         let living = self.places(ward).into_iter().map(Who::Processor);
         let ended: Vec<_> = living.filter_map(|who| Some((who, self.end(who)?))).collect();
-        self.shared.restarted(format!("handler {kind}"), "an operator ordered it");
-        let tree = self.clone();
-        actix_rt::spawn(async move {
-            for (who, over) in ended {
+        // Of a kind that is served no longer nobody lives, and nobody is started.
+        if !ended.is_empty() {
+            self.shared.restarted(format!("handler {kind}"), "an operator ordered it");
+        }
+        // Each by itself: one on a thread that is stuck keeps no other waiting.
+        for (who, over) in ended {
+            let tree = self.clone();
+            actix_rt::spawn(async move {
                 let _ = tokio::time::timeout(STOP_PATIENCE, over.cancelled()).await;
                 tree.start(who);
-            }
-            tree.shared.nudge();
-        });
+            });
+        }
     }
 
     /// Goes on in life; never back.

@@ -11,12 +11,14 @@ use std::time::Duration;
 use crate::broker::{Broker, Claim, Session, Ticket};
 use crate::clock::boottime;
 use crate::handler::Stop;
+use crate::panic;
 use crate::queue::{KindHash, QueueName};
 use crate::task::{TaskId, Trail};
 
 use super::config::BACKOFF;
 use super::settle::{Lane, LaneEnd};
 use super::slots::Slot;
+use super::ward::Pass;
 
 /// One session of this worker.
 pub(crate) struct Turn {
@@ -49,15 +51,18 @@ pub(crate) struct InHand {
     /// The number of the thread it is on.
     pub(crate) thread: usize,
     pub(crate) slot: Weak<Slot>,
+    /// The number of the probe it is of its kind, if it is one.
+    pub(crate) probe: Option<u64>,
     pub(crate) stop: Arc<Stop>,
 }
 
 impl InHand {
-    pub(crate) fn new(claim: &Claim, thread: usize, slot: &Arc<Slot>) -> Self {
+    pub(crate) fn new(claim: &Claim, thread: usize, slot: &Arc<Slot>, pass: Option<&Pass>) -> Self {
         let trail = Some(&claim.trail).filter(|trail| !trail.is_empty());
         let trail = trail.map(|trail| Box::new(trail.clone()));
         let (slot, stop) = (Arc::downgrade(slot), Arc::default());
-        Self { ticket: claim.ticket, trail, thread, slot, stop }
+        let probe = pass.and_then(Pass::probe);
+        Self { ticket: claim.ticket, trail, thread, slot, probe, stop }
     }
 }
 
@@ -220,10 +225,11 @@ impl Turn {
         }
         let (deadline, mut wait) = (boottime() + lease, BACKOFF.0);
         while boottime() < deadline && !self.is_lost() {
-            match broker.retire(self.session.clone(), self.known()).await {
-                Ok(_) => break,
-                Err(error) if error.is_fenced() => return self.lose(),
-                Err(error) => tracing::warn!(%error, "retire failed, repeated"),
+            match panic::catch(|| broker.retire(self.session.clone(), self.known())).await {
+                Ok(Ok(_)) => break,
+                Ok(Err(error)) if error.is_fenced() => return self.lose(),
+                Ok(Err(error)) => tracing::warn!(%error, "retire failed, repeated"),
+                Err(panic) => tracing::error!(panic, "retire panicked, repeated"),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF.1);

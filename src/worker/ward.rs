@@ -20,36 +20,43 @@ pub(crate) struct Ward {
     pub(crate) policy: Policy,
     /// Ends every run of this kind now; its task goes back.
     pub(crate) cut: CancellationToken,
-    record: Mutex<Record>,
+    kept: Mutex<Kept>,
     open: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Kept {
+    record: Record,
+    /// The number of the latest probe: those before it have no say any more.
+    probe: u64,
 }
 
 impl Ward {
     pub(crate) fn new(kind: Kind, policy: Policy, cut: CancellationToken) -> Arc<Self> {
-        let (record, open) = (Mutex::default(), watch::channel(true).0);
-        Arc::new(Self { kind, policy, cut, record, open })
+        let (kept, open) = (Mutex::default(), watch::channel(true).0);
+        Arc::new(Self { kind, policy, cut, kept, open })
     }
 
-    fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the record; whether the ward is open follows.
-    fn change<V>(&self, change: impl FnOnce(&mut Record) -> V) -> V {
-        let mut record = self.record();
-        let answer = change(&mut record);
-        let open = record.standing() == Standing::Serving;
+    fn change<V>(&self, change: impl FnOnce(&mut Kept) -> V) -> V {
+        let mut kept = self.kept();
+        let answer = change(&mut kept);
+        let open = kept.record.standing() == Standing::Serving;
         self.open.send_if_modified(|was| std::mem::replace(was, open) != open);
         answer
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        self.record().standing()
+        self.kept().record.standing()
     }
 
     /// A child ended so; what is to be done, and whether it was in quarantine before.
     pub(crate) fn exited(&self, child: usize, exit: Exit) -> (Directive, bool) {
-        self.change(|record| {
+        self.change(|Kept { record, .. }| {
             let before = matches!(record.standing(), Standing::Quarantined(_));
             (record.exited(&self.policy, child, exit, Instant::now(), chance()), before)
         })
@@ -57,12 +64,16 @@ impl Ward {
 
     /// Whether a probe is due.
     pub(crate) fn look(&self) -> Directive {
-        self.change(|record| record.look(Instant::now()))
+        self.change(|kept| {
+            let directive = kept.record.look(Instant::now());
+            kept.probe += u64::from(directive == Directive::Probe);
+            directive
+        })
     }
 
     /// Served no longer.
     pub(crate) fn stop(&self) {
-        self.change(Record::stop);
+        self.change(|kept| kept.record.stop());
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -71,7 +82,21 @@ impl Ward {
 
     /// A replica is at its end; its exit is on its way.
     pub(crate) fn dying(&self) {
-        self.record().dying();
+        self.kept().record.dying();
+    }
+
+    /// Who serves it at a place is replaced, be it that it was dying.
+    pub(crate) fn replaced(&self) {
+        self.kept().record.replaced();
+    }
+
+    /// A probe did not run after all. One that is not the latest has no say.
+    pub(crate) fn give_back(&self, probe: u64) {
+        self.change(|kept| {
+            if kept.probe == probe {
+                kept.record.give_back();
+            }
+        });
     }
 
     /// How many more tasks may be claimed.
@@ -90,11 +115,14 @@ impl Ward {
 
     /// Lets a task through, if one may.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Pass> {
-        let mut record = self.record();
-        let is_probe = record.standing() != Standing::Serving;
-        let probe = || Arc::new(Probe(self.clone()));
-        let passes = record.admit();
-        passes.then(|| Pass { ward: self.clone(), probe: is_probe.then(probe) })
+        let mut kept = self.kept();
+        let is_probe = kept.record.standing() != Standing::Serving;
+        if !kept.record.admit() {
+            return None;
+        }
+        kept.probe += u64::from(is_probe);
+        let probe = is_probe.then(|| Arc::new(Probe { ward: self.clone(), number: kept.probe }));
+        Some(Pass { ward: self.clone(), probe })
     }
 }
 
@@ -106,11 +134,19 @@ pub(crate) struct Pass {
 }
 
 /// The one piece of work that is let through to see how its kind fares; over when this is dropped.
-struct Probe(Arc<Ward>);
+struct Probe {
+    ward: Arc<Ward>,
+    number: u64,
+}
 
 impl Pass {
     pub(crate) fn is_probe(&self) -> bool {
         self.probe.is_some()
+    }
+
+    /// The number of the probe it is, for whoever gives it back in its place.
+    pub(crate) fn probe(&self) -> Option<u64> {
+        self.probe.as_ref().map(|probe| probe.number)
     }
 
     /// Whether its run may begin.
@@ -128,12 +164,13 @@ impl Pass {
 
     /// The task was answered, whatever the answer; whether that ends a quarantine.
     pub(crate) fn answered(&self) -> bool {
-        self.is_probe() && self.ward.change(Record::answered)
+        let Some(number) = self.probe() else { return false };
+        self.ward.change(|kept| kept.probe == number && kept.record.answered())
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        self.0.change(Record::give_back);
+        self.ward.give_back(self.number);
     }
 }

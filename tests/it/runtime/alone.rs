@@ -9,7 +9,7 @@ use oncue::event::Event;
 use oncue::queue::{KindHash, QueueName};
 use oncue::state::State;
 use oncue::task::{Crash, Trail};
-use oncue::{Client, Data, Handle, TaskResult};
+use oncue::{Client, Data, Draft, Handle, Task, TaskResult, blocking};
 use tokio::sync::Semaphore;
 
 use super::company::*;
@@ -24,8 +24,8 @@ async fn wait(task: Number, gates: Data<Arc<Gates>>) -> TaskResult {
 }
 
 /// A task that was in two crashes, and is to run alone.
-fn crashed(client: &Client, number: u64) -> Handle {
-    let task = oncue::block_on(client.enqueue(Number(number))).expect("enqueued");
+fn crashed(client: &Client, task: impl Into<Draft<Number>>) -> Handle {
+    let task = oncue::block_on(client.enqueue(task)).expect("enqueued");
     let session = Session::fresh(QueueName::parse("default").expect("a name"));
     let ask = Ask {
         session: session.clone(),
@@ -52,7 +52,7 @@ fn state(company: &Company, task: &Handle) -> State {
 #[test]
 fn nothing_runs_beside_a_task_that_runs_alone() {
     let client = client();
-    let suspect = crashed(&client, 1);
+    let suspect = crashed(&client, Number(1));
     let gates = Arc::new(Gates([0, 0, 0].map(Semaphore::new)));
     let neighbour = oncue::block_on(client.enqueue(Number(0))).expect("enqueued");
     let company = Company::start(client, |worker| worker.handle(wait).data(gates.clone()));
@@ -78,7 +78,7 @@ fn nothing_runs_beside_a_task_that_runs_alone() {
 #[test]
 fn a_task_that_cannot_run_alone_soon_runs_beside_others_and_is_not_held_to_have_been_alone() {
     let client = client();
-    let suspect = crashed(&client, 1);
+    let suspect = crashed(&client, Number(1));
     let neighbour = oncue::block_on(client.enqueue(Number(0))).expect("enqueued");
     let gates = Arc::new(Gates([0, 0, 0].map(Semaphore::new)));
     let company = Company::start(client, |worker| {
@@ -93,5 +93,26 @@ fn a_task_that_cannot_run_alone_soon_runs_beside_others_and_is_not_held_to_have_
     let view = show(&company.client, &suspect).expect("there");
     assert_eq!((view.trail.alone, view.trail.crashes.len()), (false, 2));
     assert_eq!(state(&company, &neighbour), State::Active);
+    company.end();
+}
+
+#[test]
+fn a_run_alone_that_cannot_be_stopped_keeps_nobody_waiting_once_it_is_given_up() {
+    let client = client();
+    let suspect =
+        crashed(&client, Number(1).draft().timeout(Duration::from_millis(20)).max_retry(0));
+    let (free, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Arc::new(std::sync::Mutex::new(gate));
+    let company = Company::start(client, |worker| {
+        let blocks = move |_: Number| -> TaskResult {
+            let _ = gate.lock().map(|gate| gate.recv());
+            Ok(())
+        };
+        worker.handle(blocking(blocks)).handle(|_: Other| async { TaskResult::Ok(()) })
+    });
+    assert_eq!(company.settled(&suspect).1.as_deref(), Some("timeout"));
+    let beside = company.put(Other(0));
+    company.settled(&beside);
+    drop(free);
     company.end();
 }

@@ -313,3 +313,40 @@ fn a_broker_that_answers_too_little_leaves_nothing_in_our_hands() {
     company.put(Number(0));
     company.until(|event| matches!(event, Event::LeaseLost { .. }).then_some(()));
 }
+
+/// A reply that panics, once.
+fn panics_once<T: Send + 'static>(panics: &AtomicBool, reply: Reply<T>) -> Reply<T> {
+    match panics.swap(false, Ordering::SeqCst) {
+        true => async { panic!("planned, in the broker") }.boxed(),
+        false => reply,
+    }
+}
+
+#[test]
+fn a_broker_that_panics_over_a_settle_and_a_retire_leaks_no_claim() {
+    let mut proxy = Proxy::of(broker());
+    let (settles, retires) = (AtomicBool::new(true), AtomicBool::new(true));
+    proxy.settle = Box::new(move |inner, (session, settlements)| {
+        if settles.load(Ordering::SeqCst) {
+            return panics_once(&settles, ready(Ok(Vec::new())).boxed());
+        }
+        inner.settle(session, settlements)
+    });
+    proxy.retire = Box::new(move |inner, (session, known)| {
+        if retires.load(Ordering::SeqCst) {
+            return panics_once(&retires, ready(Ok(0)).boxed());
+        }
+        inner.retire(session, known)
+    });
+    let data = runs(1);
+    let company = Company::start(client_of(Arc::new(proxy)), |worker| {
+        let lane = oncue::Lane::strict(["default"]).concurrency(1);
+        worker.handle(run).data(data).lane(lane).lease(Duration::from_secs(60))
+    });
+    let task = company.put(Number(0));
+    // It is not known to be settled, so it goes back and runs again: well before its lease is over.
+    assert!(matches!(company.settled(&task).0, Decision::Complete(_)));
+    let view = show(&company.client, &task).expect("kept");
+    assert_eq!((view.state, view.trail.is_empty()), (State::Completed, true));
+    company.end();
+}

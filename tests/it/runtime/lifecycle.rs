@@ -201,3 +201,43 @@ fn a_key_of_ones_own_finds_the_first_task() {
     assert_eq!((first.id(), false), (again.id(), again.is_created()));
     assert!(first.is_created() && other.is_created() && other.id() != first.id());
 }
+
+/// Whoever waits for a worker in a loop asks for it again and again: a signal is still one signal.
+#[test]
+fn a_signal_counts_once_however_often_the_worker_was_waited_for() {
+    let gates = [(); 2].map(|()| Arc::new(Semaphore::new(0)));
+    let data = gates.clone();
+    let gated = move |task: Number| {
+        let gate = data[usize::from(task.0 > 0)].clone();
+        async move {
+            gate.acquire().await?.forget();
+            TaskResult::Ok(())
+        }
+    };
+    let company = Company::start(client(), |worker| worker.handle(gated));
+    let [first, last] = [0, 1].map(|number| {
+        let task = company.put(Number(number));
+        company.started(&task);
+        task
+    });
+    for _ in 0..3 {
+        assert!(futures::FutureExt::now_or_never(company.worker.run()).is_none());
+    }
+    // What is settled after them was ordered after them: by then it listens.
+    company.worker.quiet();
+    let is_life = |event: &Event, now: Life| match event {
+        Event::LifeChanged { life, .. } => (*life == now).then_some(()),
+        _ => None,
+    };
+    company.until(|event| is_life(event, Life::Quiet));
+    gates[0].add_permits(1);
+    company.settled(&first);
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
+        .expect("a signal to this process");
+    company.until(|event| is_life(event, Life::Draining));
+    // A second order would have been heard by the time this is answered.
+    assert_eq!(show(&company.client, &last).expect("kept").state, State::Active);
+    gates[1].add_permits(1);
+    assert!(matches!(company.settled(&last).0, Decision::Complete(_)));
+    company.end();
+}

@@ -12,9 +12,10 @@ use oncue::queue::QueueName;
 use oncue::restart::{Backoff, OnExceeded, Policy, Strategy};
 use oncue::state::State;
 use oncue::worker::{Health, Reason};
-use oncue::{Client, Data, FailPoints, Lane, TaskResult, function};
+use oncue::{Client, Data, FailPoints, Lane, Task, TaskResult, function};
 
 use super::company::*;
+use super::proxy::Proxy;
 
 type Runs = Data<Arc<AtomicUsize>>;
 
@@ -291,5 +292,86 @@ fn beats_are_back_within_a_lease_whatever_the_backoff_says() {
     beats.recv_timeout(PATIENCE).expect("beats go on");
     let task = company.put(Number(0));
     assert!(matches!(company.settled(&task).0, Decision::Complete(_)), "so do all others");
+    company.end();
+}
+
+#[test]
+fn a_worker_that_drains_without_a_heartbeater_keeps_its_leases() {
+    use oncue::broker::Beat;
+    use tokio::sync::Semaphore;
+    async fn gated(_: Number, gate: Data<Arc<Semaphore>>) -> TaskResult {
+        gate.acquire().await?.forget();
+        Ok(())
+    }
+    let (points, gate) = (Arc::new(FailPoints::default()), Arc::new(Semaphore::new(0)));
+    let (planned, data) = (points.clone(), gate.clone());
+    let ((tell, beats), mut proxy) = (std::sync::mpsc::channel(), Proxy::of(broker()));
+    proxy.beat = Box::new(move |inner, beat: Beat| {
+        let _ = tell.send(beat.sessions.len());
+        inner.beat(beat)
+    });
+    let company = Company::start(client_of(Arc::new(proxy)), |worker| {
+        let policy = patient(Policy::ROOT).intensity(0, Duration::from_secs(600));
+        let worker = worker.handle(gated).data(data).policy(policy).failpoints(points);
+        worker.lease(Duration::from_secs(1))
+    });
+    let task = company.put(Number(1));
+    company.started(&task);
+    planned.panic("heartbeater", 1);
+    while planned.left("heartbeater") > 0 {
+        std::thread::yield_now();
+    }
+    while beats.try_recv().is_ok() {}
+    while beats.recv_timeout(PATIENCE).expect("it beats again while it drains") == 0 {}
+    gate.add_permits(1);
+    assert!(matches!(company.settled(&task).0, Decision::Complete(_)));
+    let error = oncue::block_on(company.worker.run()).expect_err("the heartbeater gave up");
+    assert!(error.to_string().contains("heartbeater died too often"), "{error}");
+}
+
+#[test]
+fn a_place_that_was_left_for_good_is_not_taken_again() {
+    use actix::{Actor, Context, Handler};
+    use oncue::restart::Restart;
+    use oncue::{Job, Output};
+    struct Mortal;
+    impl Actor for Mortal {
+        type Context = Context<Self>;
+    }
+    impl Handler<Job<Number>> for Mortal {
+        type Result = TaskResult<Output>;
+        fn handle(&mut self, job: Job<Number>, _: &mut Self::Context) -> Self::Result {
+            assert!(job.task.0 > 0, "planned");
+            Ok(Output::none())
+        }
+    }
+    let (points, made) = (Arc::new(FailPoints::default()), Arc::new(AtomicUsize::new(0)));
+    let (planned, counter) = (points.clone(), made.clone());
+    let company = Company::start(client(), |worker| {
+        let factory = move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Mortal
+        };
+        let policy = Policy::DEFAULT.restart(Restart::Temporary);
+        let mortal = oncue::actor::<Number, _>(factory).replicas(2).policy(policy);
+        let worker = worker.handle(mortal).policy(patient(Policy::ROOT)).failpoints(points);
+        worker.lease(Duration::from_millis(600))
+    });
+    let killer = company.put(Number(0).draft().max_retry(0));
+    company.settled(&killer);
+    planned.panic("heartbeater", 1);
+    let mut restarted = Vec::new();
+    company.until(|event| {
+        if let Event::Restarted { who, .. } = event {
+            restarted.push(who.split(' ').next().unwrap_or_default().to_owned());
+        }
+        (restarted.len() == 4).then_some(())
+    });
+    assert_eq!(restarted, ["heartbeater", "fetcher", "scheduler", "processor"], "one of two");
+    let next = company.put(Number(1));
+    assert!(matches!(company.settled(&next).0, Decision::Complete(_)));
+    assert_eq!(made.load(Ordering::SeqCst), 3, "two, and the one that lived was made anew");
+    company.put(Number(0).draft().max_retry(0));
+    company.until(|event| matches!(event, Event::Stopped { .. }).then_some(()));
     company.end();
 }

@@ -355,3 +355,18 @@ fn leaves_nothing(client: oncue::Client) {
     assert!(show(&client, &pill).is_some());
     assert_eq!(ran.load(Ordering::SeqCst), 19);
 }
+
+#[test]
+fn more_blocking_runs_that_linger_than_are_borne_end_the_worker() {
+    let (free, gate) = channel::<()>();
+    let company = Company::start(client(), |worker| {
+        let block = |_: Number, gate: Gate| wait(&gate);
+        let worker = worker.handle(blocking(block)).data(Mutex::new(gate)).stuck_max(0);
+        let worker = worker.shutdown_timeout(Duration::from_millis(100));
+        worker.blocking_threads(1).stuck_after(Duration::from_millis(50))
+    });
+    company.put(Number(0).draft().timeout(Duration::from_millis(20)).max_retry(0));
+    let error = oncue::block_on(company.worker.run()).expect_err("a fresh process is needed");
+    assert!(error.to_string().contains("1 threads are stuck; 0 are borne"), "{error}");
+    drop(free);
+}
