@@ -90,7 +90,7 @@ impl Pool {
         self: &Arc<Self>,
         call: &Call,
         hold: Hold,
-        hear: &dyn Fn(Word),
+        hear: &dyn Fn(Word) -> Result<()>,
     ) -> Result<(Answer, String), Ending> {
         let busy = Busy::new(self);
         let mut child = self.take().await?;

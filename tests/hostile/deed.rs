@@ -11,6 +11,8 @@ use std::time::Duration;
 use oncue::{Task, TaskContext, TaskError, TaskResult};
 use serde::{Deserialize, Serialize};
 
+use super::flood::flood;
+
 /// A deed by its name, and a word for it.
 #[derive(Serialize, Deserialize)]
 pub struct Deed {
@@ -62,6 +64,7 @@ pub fn act(deed: Deed, context: TaskContext) -> TaskResult<String> {
             return Err(TaskError::new("told"));
         }
         "forge" => forge(),
+        "flood" => flood(word),
         "note" => note(&context),
         "once" => return once(&context),
         "huge" => "x".repeat(1 << 20),

@@ -7,6 +7,7 @@ mod ask;
 mod census;
 mod cut;
 mod deed;
+mod flood;
 #[allow(dead_code, reason = "it offers more than this program asks for")]
 #[path = "../it/runtime/proxy.rs"]
 mod proxy;

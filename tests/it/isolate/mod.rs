@@ -4,6 +4,7 @@
 
 mod cage;
 mod ends;
+mod floods;
 mod kills;
 #[cfg(feature = "cli")]
 mod programs;
