@@ -43,7 +43,7 @@ fn set_limits(limits: &Limits, calls: u32, lacks: &mut Vec<String>) -> Result<()
         let limit = Some(limit).filter(|limit| *limit != u64::MAX);
         set(resource, limit, limit)
     };
-    both(Resource::Core, 0)?;
+    leave_no_core()?;
     both(Resource::As, limits.memory)?;
     both(Resource::Fsize, limits.file_size)?;
     both(Resource::Nofile, limits.files)?;
@@ -62,6 +62,15 @@ fn set_limits(limits: &Limits, calls: u32, lacks: &mut Vec<String>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// No memory on the disk, where a payload would outlive its task. A file is never less than a page; a program that takes
+/// cores from a pipe gets them whatever the limit, unless it is 1.
+pub(super) fn leave_no_core() -> Result<(), String> {
+    let most = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    setrlimit(Resource::Core, most(1))
+        .or_else(|_| setrlimit(Resource::Core, most(0)))
+        .map_err(|error| format!("cores: {error}"))
 }
 
 /// How many threads the user of this process has.

@@ -13,7 +13,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::order::{Answer, Call, Go, Order, Ready, Said, Tell};
-use super::{cage, descriptors, frame, keeper};
+use super::{cage, descriptors, frame, keeper, syscalls};
 
 /// This binary, even if it was replaced on the disk since it started.
 pub(super) const ITSELF: &str = "/proc/self/exe";
@@ -33,10 +33,13 @@ pub(super) enum Step {
     Cage,
     /// Run tasks.
     Run,
+    /// Run tasks and become nothing else.
+    Stay,
 }
 
 impl Step {
-    const ALL: [(Self, &str); 3] = [(Self::Keep, "keep"), (Self::Cage, "cage"), (Self::Run, "run")];
+    const ALL: [(Self, &str); 4] =
+        [(Self::Keep, "keep"), (Self::Cage, "cage"), (Self::Run, "run"), (Self::Stay, "stay")];
 
     fn word(self) -> &'static str {
         Self::ALL.iter().find(|(step, _)| *step == self).map_or("", |(_, word)| word)
@@ -78,6 +81,7 @@ pub(crate) fn serve(entries: &[Entry]) -> ! {
         Some((Step::Keep, kind, parent)) => keeper::keep(&kind, parent),
         Some((Step::Cage, kind, parent)) => go_inside(&kind, parent),
         Some((Step::Run, ..)) => run(entries),
+        Some((Step::Stay, ..)) => syscalls::stay().and_then(|()| run(entries)),
         None => Err("this process is no child".to_owned()),
     };
     match failed {
@@ -120,7 +124,8 @@ fn go_inside(kind: &str, parent: u32) -> Result<i32, String> {
         return Err(why);
     }
     let mut command = match program {
-        None => Step::Run.command(kind),
+        None if limits.forks() => Step::Run.command(kind),
+        None => Step::Stay.command(kind),
         Some(program) => {
             // A cage may be made ready before there is a task for it, the program may not.
             if frame::read::<Go>(&mut orders).map_err(|error| format!("{error:?}"))?.is_none() {

@@ -12,6 +12,7 @@ use oncue::{Task, TaskContext, TaskError, TaskResult};
 use serde::{Deserialize, Serialize};
 
 use super::flood::flood;
+use super::reach;
 
 /// A deed by its name, and a word for it.
 #[derive(Serialize, Deserialize)]
@@ -65,6 +66,12 @@ pub fn act(deed: Deed, context: TaskContext) -> TaskResult<String> {
         }
         "forge" => forge(),
         "flood" => flood(word),
+        "meddle" => reach::meddle(word),
+        "meddle_own" => reach::meddle_own(word),
+        "hoard" => reach::hoard(),
+        "outlive" => reach::outlive(),
+        "letter" => said(reach::letter(word), |_| "sent".to_owned()),
+        "core" => reach::core(),
         "note" => note(&context),
         "once" => return once(&context),
         "huge" => "x".repeat(1 << 20),
@@ -208,7 +215,19 @@ fn parent() -> String {
     let signal = rustix::process::test_kill_process(parent);
     let limit = rustix::process::Rlimit { current: None, maximum: None };
     let limited = rustix::process::prlimit(Some(parent), rustix::process::Resource::Core, limit);
-    format!("environ {}, signal {}, limit {}", environment.is_ok(), signal.is_ok(), limited.is_ok())
+    // As they are, if they may be set at all.
+    let priority = rustix::process::getpriority_process(Some(parent))
+        .and_then(|priority| rustix::process::setpriority_process(Some(parent), priority));
+    let cores = rustix::thread::sched_getaffinity(Some(parent))
+        .and_then(|cores| rustix::thread::sched_setaffinity(Some(parent), &cores));
+    format!(
+        "environ {}, signal {}, limit {}, priority {}, cores {}",
+        environment.is_ok(),
+        signal.is_ok(),
+        limited.is_ok(),
+        priority.is_ok(),
+        cores.is_ok()
+    )
 }
 
 /// How often this process was asked.

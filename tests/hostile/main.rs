@@ -11,6 +11,7 @@ mod flood;
 #[allow(dead_code, reason = "it offers more than this program asks for")]
 #[path = "../it/runtime/proxy.rs"]
 mod proxy;
+mod reach;
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
