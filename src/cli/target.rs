@@ -17,6 +17,14 @@ const VARIABLE: &str = "ONCUE_BROKER";
 /// The broker when nothing does.
 const DEFAULT: &str = "sqlite:oncue.db";
 
+/// A URL as it may be shown: without the login, which may hold a password.
+pub(super) fn shown(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://***@{place}"),
+        _ => url.to_owned(),
+    }
+}
+
 /// The broker of a command.
 pub(super) struct Target {
     flag: Option<String>,

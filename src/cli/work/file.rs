@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use oncue::{Error, Result, worker};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::handler::Handler;
 use super::keys;
 use crate::cli::amount::Time;
+use crate::cli::target;
 
 /// Largest file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Of a mode: all may write.
+const OTHERS_WRITE: u32 = 0o002;
 
 /// What a file says, and what it leaves out.
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,7 +26,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Config {
     /// The broker, unless the command line or the environment names one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) broker: Option<String>,
+    pub(super) broker: Option<BrokerUrl>,
     /// Runs at once, of all kinds together.
     pub(super) concurrency: usize,
     pub(super) lease: Time,
@@ -28,6 +34,23 @@ pub(super) struct Config {
     /// Queues and their weights; those of the handlers, alike, if none are named.
     queues: BTreeMap<String, u32>,
     pub(super) handler: BTreeMap<String, Handler>,
+}
+
+/// Where the broker is, shown without its login.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct BrokerUrl(pub(super) String);
+
+impl fmt::Debug for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&target::shown(&self.0))
+    }
+}
+
+impl Serialize for BrokerUrl {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&target::shown(&self.0))
+    }
 }
 
 impl Default for Config {
@@ -49,14 +72,22 @@ impl Config {
         let unread = |error: std::io::Error| {
             Error::invalid(format!("cannot read {}", path.display())).because(error)
         };
-        let size = path.metadata().map_err(unread)?.len();
-        if size > FILE_BYTES_MAX {
+        // Whoever writes it runs what they like, as this user and without a cage.
+        let mut file = File::open(path).map_err(unread)?;
+        if file.metadata().map_err(unread)?.permissions().mode() & OTHERS_WRITE != 0 {
+            let path = path.display();
+            return Err(Error::refused(format!(
+                "anybody may write {path}, and so choose what this worker runs; `chmod o-w {path}`"
+            )));
+        }
+        let mut text = String::new();
+        (&mut file).take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unread)?;
+        if text.len() as u64 > FILE_BYTES_MAX {
             return Err(Error::too_large(format!(
                 "{} is over {FILE_BYTES_MAX} bytes",
                 path.display()
             )));
         }
-        let text = std::fs::read_to_string(path).map_err(unread)?;
         let home = std::path::absolute(path).map_err(unread)?;
         let home = home.parent().unwrap_or(Path::new("/"));
         Self::parse(&text, home).map_err(|error| {
@@ -133,6 +164,19 @@ mod tests {
         let shown = config.to_string();
         assert!(shown.contains("lease = \"15s\""), "{shown}");
         Config::parse(&shown, Path::new("/")).expect("what is shown can be read");
+    }
+
+    #[test]
+    fn a_login_of_the_broker_is_not_shown() {
+        for url in ["redis://u:s3cret@h/0", "redis://:s3cret@h/0", "redis://u:s3cret@x@h/0"] {
+            let text = format!("broker = \"{url}\"\n[handler.a]\nexec = [\"env\"]");
+            let config = Config::parse(&text, Path::new("/usr")).expect("fine");
+            let shown = format!("{config} {config:?}");
+            assert!(shown.contains("redis://***@h/0") && !shown.contains("s3cret"), "{shown}");
+        }
+        for url in ["sqlite:a@b.db", "redis://h"] {
+            assert_eq!(target::shown(url), url);
+        }
     }
 
     #[test]

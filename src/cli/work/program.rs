@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::handler::Handler;
 use crate::cli::amount::{Bytes, Time};
 
+/// How the variables of the worker itself begin, its keys among them.
+const OWN: &str = "ONCUE_";
+
 /// What a program may use.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(default)]
@@ -73,6 +76,11 @@ pub(super) fn program(handler: &Handler) -> Result<Program> {
         program = program.arg(argument);
     }
     for name in handler.env.iter().flatten() {
+        if name.starts_with(OWN) {
+            return Err(Error::refused(format!(
+                "env: {name} is this worker's own, and may be its key; give the program a variable of another name"
+            )));
+        }
         // One that is not set here is not set there.
         if let Some(value) = std::env::var_os(name) {
             let value = value.into_string();
@@ -150,6 +158,7 @@ mod tests {
             ("[handler.a]\nexec = [\"./no\"]", "no such file"),
             ("[handler.a]\nexec = [\"./lib\"]", "not executable"),
             ("[handler.a]\nexec = [\"nosuchprogram\"]", "in PATH"),
+            ("[handler.a]\nexec = [\"env\"]\nenv = [\"ONCUE_KEY\"]", "may be its key"),
             ("[handler.a]\nexec = [\"env\"]\nlimits = { memory = \"1B\" }", "memory 1"),
             ("[handler.a]\nexec = [\"env\"]\nlimits = { cpu = \"5\" }", "write \"10s\""),
             ("[handler.a]\nexec = [\"env\"]\nlimits = { network = \"some\" }", "unknown variant"),

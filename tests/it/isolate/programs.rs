@@ -243,5 +243,10 @@ fn a_file_is_checked_and_shown_without_starting_anything() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("memroy; did you mean \"memory\"?"), "{text}");
     assert_eq!(output.status.code(), Some(2));
+    let open = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(shop.path("oncue.toml"), open).expect("open to all");
+    let output = shop.oncue(&["config", "check"]).output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(5) && text.contains("chmod o-w"), "{text}");
     assert!(!shop.path("started").exists());
 }
