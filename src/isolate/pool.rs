@@ -132,7 +132,7 @@ impl Pool {
         loop {
             let Some(idle) = self.crowd().ready.pop() else { return self.fresh().await };
             // One may have died of something else meanwhile.
-            if idle.is_alive()
+            if idle.is_fit()
                 && let Ok(live) = Live::wake(idle)
             {
                 return Ok(live);

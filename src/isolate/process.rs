@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
@@ -53,8 +54,11 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    pub(super) fn is_alive(&self) -> bool {
-        self.body.is_alive()
+    /// Whether it lives and waits. Of one that spoke unasked nobody knows which task its next answer is for.
+    pub(super) fn is_fit(&self) -> bool {
+        let mut said = [PollFd::new(&self.streams[1], PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.body.is_alive() && matches!(poll(&mut said, Some(&now)), Ok(0))
     }
 }
 

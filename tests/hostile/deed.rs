@@ -11,7 +11,7 @@ use std::time::Duration;
 use oncue::{Task, TaskContext, TaskError, TaskResult};
 use serde::{Deserialize, Serialize};
 
-use super::flood::flood;
+use super::flood::{answer_first, flood};
 use super::reach;
 
 /// A deed by its name, and a word for it.
@@ -66,6 +66,7 @@ pub fn act(deed: Deed, context: TaskContext) -> TaskResult<String> {
         }
         "forge" => forge(),
         "flood" => flood(word),
+        "answer_first" => answer_first(),
         "meddle" => reach::meddle(word),
         "meddle_own" => reach::meddle_own(word),
         "hoard" => reach::hoard(),

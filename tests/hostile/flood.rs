@@ -25,6 +25,12 @@ pub fn flood(what: &str) -> String {
     "nobody hears".to_owned()
 }
 
+/// Answers before its handler does: then that answer is one too many.
+pub fn answer_first() -> String {
+    answers().write_all(&frame(&[1, 0, 1, 8], b"\"forged\"")).expect("heard");
+    "its own".to_owned()
+}
+
 /// The pipe that carries its answers: beside the standard streams the one that is written.
 fn answers() -> File {
     let entries = std::fs::read_dir("/proc/self/fd").expect("readable").flatten();
@@ -34,7 +40,7 @@ fn answers() -> File {
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"));
         number > 2
             && link.to_string_lossy().starts_with("pipe:")
-            && info.is_ok_and(|info| info.lines().any(|line| is_written(line)))
+            && info.is_ok_and(|info| info.lines().any(is_written))
     });
     let pipe = pipes.next().expect("a pipe for answers");
     File::options().write(true).open(pipe.path()).expect("opened")

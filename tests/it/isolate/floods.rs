@@ -18,6 +18,16 @@ fn what_no_handler_says_is_no_answer() {
 }
 
 #[test]
+fn an_answer_too_many_is_not_the_answer_of_the_next_task() {
+    // What it said to its own task is its own doing; the next has another child.
+    let told = run(&["answer_first", "recycle=3", "times=2", "runs=1"]);
+    assert_eq!(told.results(), ["forged", "forged"]);
+    // The control: one that answers once is used again.
+    let told = run(&["remember", "recycle=3", "times=2", "runs=1"]);
+    assert_eq!(told.results(), ["1", "2"]);
+}
+
+#[test]
 fn words_without_end_keep_nobody_from_ending_the_run() {
     let steps = ["flood", "word=steps", "cpu=60000"];
     assert_eq!(run(&[&steps[..], &["timeout=300"]].concat()).class(), "timeout");
