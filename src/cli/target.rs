@@ -17,6 +17,22 @@ const VARIABLE: &str = "ONCUE_BROKER";
 /// The broker when nothing does.
 const DEFAULT: &str = "sqlite:oncue.db";
 
+/// A URL as it may be shown: without a login, and with no password among its parameters.
+pub(super) fn shown(url: &str) -> String {
+    let url = match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) if scheme != "sqlite" => {
+            format!("{scheme}://***@{place}")
+        }
+        _ => url.to_owned(),
+    };
+    let Some((place, query)) = url.split_once('?') else { return url };
+    let masked = query.split('&').map(|pair| match pair.split_once('=') {
+        Some(("password", _)) => "password=***",
+        _ => pair,
+    });
+    format!("{place}?{}", masked.collect::<Vec<_>>().join("&"))
+}
+
 /// The broker of a command.
 pub(super) struct Target {
     flag: Option<String>,
@@ -87,16 +103,6 @@ pub(super) fn existing(url: &str) -> String {
     }
 }
 
-/// The URL as a log may have it: without user, password and parameters.
-pub(super) fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    if scheme.is_empty() || scheme == "sqlite" {
-        return url.to_owned();
-    }
-    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    format!("{scheme}://{}", host.split_once('?').map_or(host, |(host, _)| host))
-}
-
 /// A keyring that seals nothing and opens nothing.
 struct NoKeys;
 
@@ -135,14 +141,16 @@ mod tests {
 
     #[test]
     fn a_log_has_no_password() {
-        for (url, shown) in [
-            ("redis://u:s3cret@h:1/0?ca=/s3cret", "redis://h:1/0"),
-            ("rediss+cluster://u:s3@cret?@h,i", "rediss+cluster://h,i"),
-            ("unix:///run/redis.sock?user=u", "unix:///run/redis.sock"),
+        for (url, masked) in [
+            ("redis://u:s3cret@h:1/0?ca=/ca.pem", "redis://***@h:1/0?ca=/ca.pem"),
+            ("rediss+cluster://u:s3@cret?@h,i", "rediss+cluster://***@h,i"),
+            ("unix:///s.sock?user=u&password=s3", "unix:///s.sock?user=u&password=***"),
+            ("unix:///s.sock?password=s3@cret", "unix://***@cret"),
+            ("redis://h", "redis://h"),
             ("sqlite:a@b.db?durability=full", "sqlite:a@b.db?durability=full"),
             ("sqlite:///a@b.db", "sqlite:///a@b.db"),
         ] {
-            assert_eq!(without_secrets(url), shown);
+            assert_eq!(shown(url), masked);
         }
     }
 }

@@ -19,13 +19,13 @@ use crate::isolate::{self, Answer, Call, Ending, Entry, Limits, Pool, Tell, Word
 use crate::outcome::{Outcome, Retry};
 use crate::panic;
 use crate::queue::{Kind, QueueName};
-use crate::task::TaskId;
+use crate::task::{LINE_BYTES_MAX, TaskId};
 
 use super::context::Run;
 use super::route::at_least_one;
 use super::{
     BlockingFn, DataMap, Input, Notes, Registration, Route, Runner, RunnerFactory, Stop,
-    Surroundings, TaskContext, TaskError, Wanted,
+    Surroundings, TaskContext, TaskError, Wanted, text,
 };
 
 /// Children of one kind at once, per core, unless told otherwise.
@@ -194,7 +194,7 @@ impl Runner for Children {
             let (call, context) = (call(&input), input.context);
             let hear = |word| note(&context, word);
             match pool.run(&call, Box::new(input.hold), &hear).await {
-                Ok((answer, stderr)) => said(answer, &stderr),
+                Ok((answer, stderr)) => said(answer, &stderr, input.keep),
                 Err(ending) => Err(ended(ending)),
             }
         }
@@ -202,18 +202,20 @@ impl Runner for Children {
     }
 }
 
-/// Notes what a child said, which may be anything, as if it had been said here.
-fn note(context: &TaskContext, word: Word) {
+/// Notes what a child said as if it had been said here.
+///
+/// # Errors
+/// For what no [`TaskContext`] of a child says: then it is not the handler of oncue's that speaks.
+fn note(context: &TaskContext, word: Word) -> Result<()> {
     match word {
-        Word::Line(line) => context.log(line),
-        Word::Progress(json) => {
-            let told = serde_json::from_slice::<serde_json::Value>(&json)
-                .map_err(TaskError::from)
-                .and_then(|progress| Ok(context.progress(&progress)?));
-            if told.is_err() {
-                tracing::warn!(id = %context.id(), "a child told a progress that is none");
-            }
+        Word::Line(line) if line.len() > LINE_BYTES_MAX || line.contains('\n') => {
+            Err(Error::invalid(format!("a line of {} bytes that is no line", line.len())))
         }
+        Word::Line(line) => {
+            context.log(line);
+            Ok(())
+        }
+        Word::Progress(json) => context.progress_json(json),
     }
 }
 
@@ -299,11 +301,16 @@ fn handle<F: BlockingFn<Args>, Args>(
     handler.call(task, &context, call.keep)
 }
 
-/// What a handler in a child said, as if it had said it here.
-fn said(answer: Answer, stderr: &str) -> Result<Option<Vec<u8>>, TaskError> {
+/// What a handler in a child said, as if it had said it here; it may have said anything.
+fn said(answer: Answer, stderr: &str, keep: bool) -> Result<Option<Vec<u8>>, TaskError> {
     let full = |message| detail(message, stderr);
     Err(match answer {
-        Answer::Done(result) => return Ok(result),
+        Answer::Done(None) => return Ok(None),
+        Answer::Done(Some(result)) if keep && text::is_result(&result) => return Ok(Some(result)),
+        Answer::Done(Some(_)) => {
+            TaskError::new(full("what the child answered is no result".to_owned()))
+                .class("protocol")
+        }
         Answer::Failed { class, message, after, counts } => {
             let said = if counts { TaskError::new } else { TaskError::uncounted };
             let error = said(full(message)).class(class);

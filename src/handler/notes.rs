@@ -140,6 +140,20 @@ impl TaskContext {
         let json = serde_json::to_vec(progress).map_err(|error| {
             Error::invalid("a progress must have a form in JSON").because(error)
         })?;
+        self.put_progress(json)
+    }
+
+    /// The same of a progress that is JSON already, or should be.
+    #[cfg(feature = "isolate")]
+    pub(super) fn progress_json(&self, json: Vec<u8>) -> Result<()> {
+        // Before it is read: it may be long.
+        if json.len() <= PROGRESS_BYTES_MAX && !super::text::is_json(&json) {
+            return Err(Error::invalid("a progress that is no JSON"));
+        }
+        self.put_progress(json)
+    }
+
+    fn put_progress(&self, json: Vec<u8>) -> Result<()> {
         if json.len() > PROGRESS_BYTES_MAX {
             return Err(Error::too_large(format!(
                 "a progress of {} bytes; at most {PROGRESS_BYTES_MAX}",

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use futures::FutureExt;
 use futures::future::{BoxFuture, LocalBoxFuture};
 
-use crate::codec::Codec;
+use crate::codec::{Codec, PAYLOAD_BYTES_MAX};
 use crate::error::Result;
 use crate::isolate::{Limits, Pool, Program};
 use crate::queue::{Kind, QueueName};
@@ -90,7 +90,7 @@ impl Runner for Processes {
             match pool.feed(&input.body, Box::new(input.hold)).await {
                 Ok((0, printed, stderr)) => {
                     say(&context, &stderr);
-                    Ok(text::result(&printed).filter(|_| input.keep))
+                    if input.keep { result(&printed, &stderr) } else { Ok(None) }
                 }
                 Ok((code, _, stderr)) => {
                     say(&context, &stderr);
@@ -111,6 +111,16 @@ fn say(context: &TaskContext, stderr: &str) {
     if !stderr.is_empty() {
         context.log(stderr);
     }
+}
+
+/// What it printed, as its result. Text grows when it becomes a string of JSON.
+fn result(printed: &[u8], stderr: &str) -> Result<Option<Vec<u8>>, TaskError> {
+    let result = text::result(printed);
+    if result.as_ref().is_none_or(|result| result.len() <= PAYLOAD_BYTES_MAX) {
+        return Ok(result);
+    }
+    let message = format!("what it printed is over {PAYLOAD_BYTES_MAX} bytes as JSON");
+    Err(TaskError::new(detail(message, stderr)).class("result"))
 }
 
 fn failed(code: i32, stderr: &str) -> TaskError {

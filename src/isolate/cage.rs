@@ -44,7 +44,7 @@ fn set_limits(limits: &Limits, calls: u32) -> Result<(), String> {
         let limit = Some(limit).filter(|limit| *limit != u64::MAX);
         set(resource, limit, limit)
     };
-    both(Resource::Core, 0)?;
+    leave_no_core()?;
     both(Resource::As, limits.memory)?;
     both(Resource::Fsize, limits.file_size)?;
     both(Resource::Nofile, limits.files)?;
@@ -68,6 +68,15 @@ fn count_for_user(limits: &Limits, why: &str, lacks: &mut Vec<String>) -> Result
     }
     let most = Some(threads_of_this_user() + u64::from(limits.processes));
     set(Resource::Nproc, most, most)
+}
+
+/// No memory on the disk, where a payload would outlive its task. A file is never less than a page; a program that takes
+/// cores from a pipe gets them whatever the limit, unless it is 1.
+pub(super) fn leave_no_core() -> Result<(), String> {
+    let most = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    setrlimit(Resource::Core, most(1))
+        .or_else(|_| setrlimit(Resource::Core, most(0)))
+        .map_err(|error| format!("cores: {error}"))
 }
 
 /// How many threads the user of this process has.

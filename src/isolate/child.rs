@@ -13,7 +13,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::order::{Answer, Call, Go, Order, Ready, Said, Tell};
-use super::{cage, descriptors, frame, keeper};
+use super::{cage, descriptors, frame, keeper, syscalls};
 
 /// This binary, even if it was replaced on the disk since it started.
 pub(super) const ITSELF: &str = "/proc/self/exe";
@@ -33,6 +33,8 @@ pub(super) enum Step {
     Cage,
     /// Run tasks.
     Run,
+    /// Run tasks and become nothing else.
+    Stay,
 }
 
 impl Step {
@@ -43,6 +45,7 @@ impl Step {
             Self::Keep { .. } => "keep",
             Self::Cage => "cage",
             Self::Run => "run",
+            Self::Stay => "stay",
         };
         command.arg0(NAME).args([word, kind, &std::process::id().to_string()]).env_clear();
         if let Self::Keep { processes } = self {
@@ -60,6 +63,7 @@ fn told() -> Option<(Step, String, u32)> {
         "keep" => Step::Keep { processes: arguments.next()??.parse().ok()? },
         "cage" => Step::Cage,
         "run" => Step::Run,
+        "stay" => Step::Stay,
         _ => return None,
     };
     let told = (step, kind?, parent?.parse().ok()?);
@@ -85,6 +89,7 @@ pub(crate) fn serve(entries: &[Entry]) -> ! {
         Some((Step::Keep { processes }, kind, parent)) => keeper::keep(&kind, parent, processes),
         Some((Step::Cage, kind, parent)) => go_inside(&kind, parent),
         Some((Step::Run, ..)) => run(entries),
+        Some((Step::Stay, ..)) => syscalls::stay().and_then(|()| run(entries)),
         None => Err("this process is no child".to_owned()),
     };
     match failed {
@@ -126,7 +131,8 @@ fn go_inside(kind: &str, parent: u32) -> Result<i32, String> {
         return Err(why);
     }
     let mut command = match order.program {
-        None => Step::Run.command(kind),
+        None if order.limits.forks() => Step::Run.command(kind),
+        None => Step::Stay.command(kind),
         Some(program) => {
             // A cage may be made ready before there is a task for it, the program may not.
             if frame::read::<Go>(&mut orders).map_err(|error| format!("{error:?}"))?.is_none() {

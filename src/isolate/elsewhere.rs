@@ -63,7 +63,7 @@ impl Pool {
         &self,
         _: &Call,
         _: Hold,
-        _: &dyn Fn(Word),
+        _: &dyn Fn(Word) -> Result<()>,
     ) -> Result<(Answer, String), Ending> {
         match *self {}
     }

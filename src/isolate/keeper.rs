@@ -8,13 +8,13 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, kill_process, wait, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::cgroup::Group;
 use super::child::{Step, die_with, own};
 use super::order::Kept;
-use super::{descriptors, frame};
+use super::{cage, descriptors, frame};
 
 /// How it ends when it is told to.
 const TOLD: i32 = 143;
@@ -24,9 +24,8 @@ const ROUNDS_MAX: usize = 100_000;
 
 /// Starts a child and waits for it; then, or when told to end, kills all that is left of it.
 pub(super) fn keep(kind: &str, parent: u32, processes: u32) -> Result<i32, String> {
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
     // It ends by the same signal as its child, and leaves no core either.
-    rustix::process::setrlimit(Resource::Core, none).map_err(|error| error.to_string())?;
+    cage::leave_no_core()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|error| format!("subreaper: {error}"))?;
     descriptors::close_all()?;

@@ -31,6 +31,8 @@ mod pool;
 mod process;
 mod program;
 #[cfg(target_os = "linux")]
+mod refused;
+#[cfg(target_os = "linux")]
 mod spawner;
 #[cfg(target_os = "linux")]
 mod syscalls;

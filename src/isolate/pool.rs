@@ -93,7 +93,7 @@ impl Pool {
         self: &Arc<Self>,
         call: &Call,
         hold: Hold,
-        hear: &dyn Fn(Word),
+        hear: &dyn Fn(Word) -> Result<()>,
     ) -> Result<(Answer, String), Ending> {
         let busy = Busy::new(self);
         let mut child = self.take().await?;
@@ -135,7 +135,7 @@ impl Pool {
         loop {
             let Some(idle) = self.crowd().ready.pop() else { return self.fresh().await };
             // One may have died of something else meanwhile.
-            if idle.is_alive()
+            if idle.is_fit()
                 && let Ok(live) = Live::wake(idle)
             {
                 return Ok(live);

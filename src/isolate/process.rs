@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
@@ -54,8 +55,11 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    pub(super) fn is_alive(&self) -> bool {
-        self.body.is_alive()
+    /// Whether it lives and waits. Of one that spoke unasked nobody knows which task its next answer is for.
+    pub(super) fn is_fit(&self) -> bool {
+        let mut said = [PollFd::new(&self.streams[1], PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.body.is_alive() && matches!(poll(&mut said, Some(&now)), Ok(0))
     }
 }
 
@@ -172,7 +176,7 @@ impl Live {
         &mut self,
         call: &Call,
         limits: &Limits,
-        hear: &dyn Fn(Word),
+        hear: &dyn Fn(Word) -> Result<()>,
     ) -> Result<Answer, Ending> {
         self.used += 1;
         // What was printed before is no part of this task.
@@ -189,7 +193,12 @@ impl Live {
                 }
                 loop {
                     match frame::receive(answers).await? {
-                        Some(Said::Word(word)) => hear(word),
+                        Some(Said::Word(word)) => {
+                            hear(word)?;
+                            // It may say words without end: whoever ends its run, and its neighbours, have their
+                            // turn between any two.
+                            tokio::task::yield_now().await;
+                        }
                         Some(Said::Answer(answer)) => return Result::<_>::Ok(Some(answer)),
                         None => return Ok(None),
                     }
@@ -227,41 +236,38 @@ impl Live {
         let refused = |error: Error| Ending::new("protocol", format!("{error:?}"), String::new());
         let go = frame::frame(&Go).map_err(refused)?;
         let (calls, mut printed) = (self.calls.take(), Vec::new());
-        let over = {
-            let Self { answers, errors, tail, .. } = &mut *self;
+        let ended = {
+            let Self { answers, errors, tail, body, .. } = &mut *self;
             let feed = async {
                 if let Some(mut calls) = calls {
                     // One that does not read its payload may do without.
                     let _ = calls.write_all(&go).await;
                     let _ = calls.write_all(payload).await;
                 }
-                std::future::pending::<()>().await
             };
-            // One byte more than allowed, so that it is seen.
-            let mut result = answers.take(PAYLOAD_BYTES_MAX as u64 + 1);
+            let finish = async {
+                // One byte more than allowed, so that it is seen.
+                let mut result = answers.take(PAYLOAD_BYTES_MAX as u64 + 1);
+                let _ = result.read_to_end(&mut printed).await;
+                if printed.len() <= PAYLOAD_BYTES_MAX {
+                    // It closed its output, and may be at work still.
+                    gone(body).await;
+                }
+            };
+            // As long as it lives it is fed and heard, whatever it closed, and there is one time for all of it.
             tokio::select! {
                 biased;
-                _ = result.read_to_end(&mut printed) => true,
+                () = finish => true,
                 () = pass(limits.wall) => false,
-                () = feed => false,
-                () = tail.follow(errors) => false,
+                ((), ()) = async { tokio::join!(feed, tail.follow(errors)) } => false,
             }
         };
-        if !over {
+        if !ended {
             return Err(self.late(limits));
         }
         if printed.len() > PAYLOAD_BYTES_MAX {
             let message = format!("the result is over {PAYLOAD_BYTES_MAX} bytes");
             return Err(Ending::new("result", message, self.stderr()));
-        }
-        // It closed its output, and may be at work still: within its time.
-        let ended = tokio::select! {
-            biased;
-            () = self.ended() => true,
-            () = pass(limits.wall) => false,
-        };
-        if !ended {
-            return Err(self.late(limits));
         }
         let cpu = self.cpu();
         let status = self.body.child().wait().ok();
@@ -287,23 +293,13 @@ impl Live {
 
     /// Waits for the end of a child that is about to end, and says how it did.
     async fn end(&mut self, limits: &Limits) -> Ending {
-        if tokio::time::timeout(END_MAX, self.ended()).await.is_err() {
+        if tokio::time::timeout(END_MAX, gone(&self.body)).await.is_err() {
             let message = "the child broke off and goes on without us";
             return Ending::new("protocol", message, self.stderr());
         }
         let cpu = self.cpu();
         let status: Option<ExitStatus> = self.body.child().wait().ok();
         Ending::of(status, cpu, limits, self.stderr())
-    }
-
-    /// Waits until it ended. Its streams close a moment before; one that closed them itself is looked at now and
-    /// then.
-    async fn ended(&self) {
-        let mut wait = LOOK.0;
-        while self.body.is_alive() {
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LOOK.1);
-        }
     }
 
     /// The processor time of a child that ended and is not buried yet; zero if it is not to be learned.
@@ -351,6 +347,16 @@ fn unknown(kind: &str) -> Error {
         "a child of this program does not know kind {kind}; name its handler in `oncue::child`, \
          the first line of main"
     ))
+}
+
+/// Waits until a child ended. Its streams close a moment before; one that closed them itself is looked at now and
+/// then.
+async fn gone(body: &Body) {
+    let mut wait = LOOK.0;
+    while body.is_alive() {
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LOOK.1);
+    }
 }
 
 async fn pass(limit: Option<Duration>) {

@@ -66,10 +66,48 @@ impl Program {
             wrong("the path is not absolute")
         } else if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 {
             wrong("it is not executable; chmod +x makes it so")
+        } else if is_anybodys(path) {
+            wrong("anybody may write it or replace it; chmod o-w it, or the directory it is in")
         } else if !Path::new(&self.directory).is_dir() {
             wrong(&format!("there is no directory {} to start it in", self.directory))
         } else {
             Ok(())
+        }
+    }
+}
+
+/// Whether all may write the file, or put another in its place.
+fn is_anybodys(path: &Path) -> bool {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mode = |path: &Path| path.metadata().map_or(0, |meta| meta.permissions().mode());
+    let (file, directory) = (mode(&real), real.parent().map_or(0, mode));
+    // In a sticky directory only its owner replaces a file.
+    file & 0o002 != 0 || directory & 0o1002 == 0o002
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_anybody_may_change_is_refused() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("program");
+        std::fs::write(&path, "#!/bin/sh\n").expect("written");
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+        };
+        let program = Program::new(path.to_str().expect("UTF-8"));
+        for (file, directory, fine) in [
+            (0o755, 0o755, true),
+            (0o755, 0o1777, true),
+            (0o757, 0o755, false),
+            (0o755, 0o777, false),
+        ] {
+            set(&path, file);
+            set(place.path(), directory);
+            let checked = program.check();
+            assert_eq!(checked.is_ok(), fine, "{file:o} {directory:o} {checked:?}");
         }
     }
 }

@@ -27,6 +27,8 @@ impl Tail {
         let mut buffer = [0; 4096];
         while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
             self.push(&buffer[..read]);
+            // It may print without end: whoever ends its run has a turn between any two pieces.
+            tokio::task::yield_now().await;
         }
         std::future::pending().await
     }

@@ -12,6 +12,9 @@ use std::time::Duration;
 use oncue::{Task, TaskContext, TaskError, TaskResult};
 use serde::{Deserialize, Serialize};
 
+use super::flood::{answer_first, flood};
+use super::reach;
+
 /// How often a swarm tries to start two more.
 const SWARM_MAX: usize = 60;
 
@@ -69,6 +72,14 @@ pub fn act(deed: Deed, context: TaskContext) -> TaskResult<String> {
             return Err(TaskError::new("told"));
         }
         "forge" => forge(),
+        "flood" => flood(word),
+        "answer_first" => answer_first(),
+        "meddle" => reach::meddle(word),
+        "meddle_own" => reach::meddle_own(word),
+        "hoard" => reach::hoard(),
+        "outlive" => reach::outlive(),
+        "letter" => said(reach::letter(word), |_| "sent".to_owned()),
+        "core" => reach::core(),
         "note" => note(&context),
         "once" => return once(&context),
         "huge" => "x".repeat(1 << 20),
@@ -247,7 +258,19 @@ fn parent() -> String {
     let signal = rustix::process::test_kill_process(parent);
     let limit = rustix::process::Rlimit { current: None, maximum: None };
     let limited = rustix::process::prlimit(Some(parent), rustix::process::Resource::Core, limit);
-    format!("environ {}, signal {}, limit {}", environment.is_ok(), signal.is_ok(), limited.is_ok())
+    // As they are, if they may be set at all.
+    let priority = rustix::process::getpriority_process(Some(parent))
+        .and_then(|priority| rustix::process::setpriority_process(Some(parent), priority));
+    let cores = rustix::thread::sched_getaffinity(Some(parent))
+        .and_then(|cores| rustix::thread::sched_setaffinity(Some(parent), &cores));
+    format!(
+        "environ {}, signal {}, limit {}, priority {}, cores {}",
+        environment.is_ok(),
+        signal.is_ok(),
+        limited.is_ok(),
+        priority.is_ok(),
+        cores.is_ok()
+    )
 }
 
 /// How often this process was asked.

@@ -7,9 +7,11 @@ mod ask;
 mod census;
 mod cut;
 mod deed;
+mod flood;
 #[allow(dead_code, reason = "it offers more than this program asks for")]
 #[path = "../it/runtime/proxy.rs"]
 mod proxy;
+mod reach;
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};

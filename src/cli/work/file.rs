@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use oncue::queue::QueueName;
 use oncue::{Connect, Error, Result, worker};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::handler::Handler;
 use super::keys;
 use super::misread::misread;
 use crate::cli::amount::Time;
+use crate::cli::target;
 
 /// Largest file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Of a mode: all may write.
+const OTHERS_WRITE: u32 = 0o002;
 
 /// What a file says, and what it leaves out.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,7 +28,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Config {
     /// The broker, unless the command line or the environment names one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) broker: Option<String>,
+    pub(super) broker: Option<BrokerUrl>,
     /// Runs at once, of all kinds together.
     pub(super) concurrency: usize,
     pub(super) lease: Time,
@@ -30,6 +36,23 @@ pub(super) struct Config {
     /// Queues and their weights; those of the handlers, alike, if none are named.
     queues: BTreeMap<String, u32>,
     pub(super) handler: BTreeMap<String, Handler>,
+}
+
+/// Where the broker is, shown without its login.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct BrokerUrl(pub(super) String);
+
+impl fmt::Debug for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&target::shown(&self.0))
+    }
+}
+
+impl Serialize for BrokerUrl {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&target::shown(&self.0))
+    }
 }
 
 impl Default for Config {
@@ -52,14 +75,22 @@ impl Config {
             let what = format!("cannot read {}; name the file by --config", path.display());
             Error::invalid(what).because(error)
         };
-        let size = path.metadata().map_err(unread)?.len();
-        if size > FILE_BYTES_MAX {
+        // Whoever writes it runs what they like, as this user and without a cage.
+        let mut file = File::open(path).map_err(unread)?;
+        if file.metadata().map_err(unread)?.permissions().mode() & OTHERS_WRITE != 0 {
+            let path = path.display();
+            return Err(Error::refused(format!(
+                "anybody may write {path}, and so choose what this worker runs; `chmod o-w {path}`"
+            )));
+        }
+        let mut text = String::new();
+        (&mut file).take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unread)?;
+        if text.len() as u64 > FILE_BYTES_MAX {
             return Err(Error::too_large(format!(
                 "{} is over {FILE_BYTES_MAX} bytes",
                 path.display()
             )));
         }
-        let text = std::fs::read_to_string(path).map_err(unread)?;
         let home = std::path::absolute(path).map_err(unread)?;
         let home = home.parent().unwrap_or(Path::new("/"));
         Self::parse(&text, home).map_err(|error| {
@@ -93,14 +124,14 @@ impl Config {
             handler.settle(home).map_err(named)?;
             handler.check().map_err(named)?;
         }
-        config.broker = config.broker.map(|url| located(&url, home));
+        config.broker = config.broker.map(|BrokerUrl(url)| BrokerUrl(located(&url, home)));
         config.check()?;
         Ok(config)
     }
 
     /// Refuses what a worker would refuse, so that it is told before one is to start.
     fn check(&self) -> Result<()> {
-        if let Some(url) = &self.broker {
+        if let Some(BrokerUrl(url)) = &self.broker {
             Connect::new(url).check()?;
         }
         let most = worker::CONCURRENCY_MAX;
@@ -178,7 +209,19 @@ mod tests {
             "broker = \"sqlite:a.db\"\n[handler.a]\nexec = [\"env\"]",
             Path::new("/usr"),
         );
-        assert_eq!(shown.expect("fine").broker.as_deref(), Some("sqlite:/usr/a.db"));
+        let broker = shown.expect("fine").broker.expect("named");
+        assert_eq!(broker.0, "sqlite:/usr/a.db");
+    }
+
+    #[test]
+
+    fn a_login_of_the_broker_is_not_shown() {
+        for url in ["redis://u:s3cret@h/0", "redis://:s3cret@h/0", "redis://u:s3cret@x@h/0"] {
+            let text = format!("broker = \"{url}\"\n[handler.a]\nexec = [\"env\"]");
+            let config = Config::parse(&text, Path::new("/usr")).expect("fine");
+            let shown = format!("{config} {config:?}");
+            assert!(shown.contains("redis://***@h/0") && !shown.contains("s3cret"), "{shown}");
+        }
     }
 
     #[test]

@@ -16,8 +16,8 @@ use oncue::{Client, Lane, Result};
 use serde::Serialize;
 
 use super::output::Output;
-use super::target::{Target, without_secrets};
-use file::Config;
+use super::target::{self, Target};
+use file::{BrokerUrl, Config};
 
 /// Run programs and webhooks as handlers, as a file says
 ///
@@ -56,12 +56,13 @@ pub(super) struct Where {
 
 pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<()> {
     let config = Config::read(&args.file.path)?;
-    let url = target.named().or(config.broker.as_deref()).unwrap_or(target.url());
+    let own = config.broker.as_ref().map(|BrokerUrl(url)| url.as_str());
+    let url = target.named().or(own).unwrap_or(target.url());
     let client = oncue::connect(url).await?;
     let worker = build(&client, &config)?.start().await?;
     let joined = |names: Vec<&str>| names.join(", ");
     tracing::info!(
-        broker = without_secrets(url),
+        broker = target::shown(url),
         queues = joined(config.queues().keys().map(String::as_str).collect()),
         kinds = joined(config.handler.keys().map(String::as_str).collect()),
         "at work until SIGTERM or SIGINT"

@@ -12,6 +12,8 @@ use crate::cli::amount::{Bytes, Time};
 
 /// Most of a script that is read for the name of its interpreter, as the kernel does.
 const HEAD_MAX: u64 = 256;
+/// How the variables of the worker itself begin, its keys among them.
+const OWN: &str = "ONCUE_";
 
 /// What a program may use.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,6 +84,11 @@ pub(super) fn program(handler: &Handler) -> Result<Program> {
             return Err(Error::invalid(
                 "env names variables of the worker's, without their values; write env = [\"NAME\"]",
             ));
+        }
+        if name.starts_with(OWN) {
+            return Err(Error::refused(format!(
+                "env: {name} is this worker's own, and may be its key; give the program a variable of another name"
+            )));
         }
         // One that is not set here is not set there.
         if let Some(value) = std::env::var_os(name) {
@@ -183,6 +190,7 @@ mod tests {
             ("[handler.a]\nexec = [\"./lib\"]", "not executable"),
             ("[handler.a]\nexec = [\"nosuchprogram\"]", "in PATH"),
             ("[handler.a]\nexec = [\"env\"]\nenv = [\"A=s3cret\"]", "write env = [\"NAME\"]"),
+            ("[handler.a]\nexec = [\"env\"]\nenv = [\"ONCUE_KEY\"]", "may be its key"),
             ("[handler.a]\nexec = [\"env\"]\nlimits = { memory = \"1B\" }", "memory 1"),
             ("[handler.a]\nexec = [\"env\"]\nlimits = { cpu = \"5\" }", "write \"10s\""),
             (

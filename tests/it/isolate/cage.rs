@@ -1,6 +1,7 @@
 //! What the cage keeps from a handler. Each refusal beside the same deed without the bar.
 
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::UnixDatagram;
 
 use super::stage::{Told, run, run_as_nobody};
 
@@ -76,6 +77,64 @@ fn nobody_is_reached_over_the_network() {
     is_done(&["udp", &word, "network=all"], "sent");
     is_refused(&["unix"]);
     is_done(&["unix", "network=unix"], "made");
+    let (_place, path) = place();
+    let mailbox = UnixDatagram::bind(format!("{path}/mailbox")).expect("bound");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(format!("{path}/mailbox"), open).expect("open to all");
+    let word = format!("word={path}/mailbox");
+    is_refused(&["letter", &word]);
+    mailbox.set_nonblocking(true).expect("set");
+    assert!(mailbox.recv(&mut [0]).is_err(), "nothing came");
+    is_done(&["letter", &word, "network=unix"], "sent");
+    assert_eq!(mailbox.recv(&mut [0]).expect("came"), 1);
+}
+
+#[test]
+fn files_keep_their_modes_owners_attributes_and_times() {
+    let (_place, path) = place();
+    let secret = format!("{path}/secret");
+    let (word, write) = (format!("word={secret}"), format!("write={path}"));
+    let nothing = "mode false, owner false, attribute false, times false";
+    let own = |who: &str| format!("word={path}/{who}");
+    for processes in ["processes=1", "processes=16"] {
+        // Nor where it may write: no rule tells one path from another.
+        assert_eq!(run(&["meddle", &word, processes]).result(), nothing);
+        assert_eq!(run(&["meddle", &word, &write, processes]).result(), nothing);
+        let own = own(&format!("nobody-{processes}"));
+        let told = run_as_nobody(&["meddle_own", &own, &write, processes]);
+        assert_eq!(told.result(), "mode true, times true");
+    }
+    if rustix::process::getuid().is_root() {
+        // Else a file of the system that it may read would do as well.
+        let told = run(&["meddle_own", &own("root"), &write]);
+        assert_eq!(told.result(), "mode false, times true");
+    }
+    assert_eq!(
+        run(&["meddle", &word, "inplace"]).result(),
+        "mode true, owner true, attribute true, times true"
+    );
+}
+
+#[test]
+fn nothing_is_made_that_no_limit_of_its_own_counts() {
+    is_done(&["hoard"], "memory false, watch false");
+    is_done(&["hoard", "processes=16"], "memory false, watch false");
+    assert_eq!(run(&["hoard", "inplace"]).result(), "memory true, watch true");
+    let told = run_as_nobody(&["core"]);
+    assert!(["Some(0)", "Some(1)"].contains(&told.result()), "{told:?}");
+    if rustix::process::getuid().is_root() {
+        assert_eq!(run(&["core"]).result(), "Some(1)");
+        assert_eq!(run(&["core", "processes=16"]).result(), "Some(1)");
+    }
+}
+
+#[test]
+fn it_cannot_shake_off_its_end() {
+    both(&["outlive"], |told| {
+        assert!(told.result().starts_with("asked false, refused: "), "{told:?}");
+    });
+    // The control, where a keeper finds it whatever it becomes.
+    both(&["outlive", "processes=16"], |told| assert_eq!(told.class(), "exit(0)"));
 }
 
 #[test]
@@ -102,9 +161,14 @@ fn nothing_of_the_worker_is_inherited_or_in_reach() {
     });
     let own = run(&["own", &secret, "inplace"]);
     assert!(own.result().contains("/secret") && !own.result().starts_with("0 "), "{own:?}");
-    is_done(&["parent"], "environ false, signal false, limit false");
+    let nothing = "environ false, signal false, limit false, priority false, cores false";
+    is_done(&["parent"], nothing);
+    is_done(&["parent", "processes=16"], nothing);
     let told = run(&["parent", "inplace"]);
-    assert!(told.result().contains("signal true"), "{told:?}");
+    assert!(
+        told.result().ends_with("signal true, limit true, priority true, cores true"),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod cage;
 mod crowd;
 mod ends;
+mod floods;
 mod kills;
 #[cfg(feature = "cli")]
 mod programs;

@@ -15,6 +15,8 @@ use tempfile::TempDir;
 use super::stage::{mark, marked, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For a script that starts others.
+const MANY: &str = "limits = { processes = 16 }";
 
 /// A directory with a file, programs, and a database.
 struct Shop {
@@ -129,7 +131,7 @@ fn the_example_counts_and_shouts() {
 #[test]
 fn exit_codes_decide_and_hostile_programs_cost_their_own_tasks() {
     let shop = Shop::new();
-    let (many, word) = ("limits = { processes = 16 }", mark(7));
+    let word = mark(7);
     let slow = "timeout = \"300ms\"";
     shop.write(
         "oncue.toml",
@@ -142,7 +144,7 @@ fn exit_codes_decide_and_hostile_programs_cost_their_own_tasks() {
             shop.script(
                 "leaves",
                 &format!("setsid sleep {word} >/dev/null 2>&1 & echo left"),
-                many,
+                MANY,
             ),
             shop.script("hangs", "while read -r _; do :; done; while :; do :; done", slow),
             shop.script("forks", "ls / | wc -l", ""),
@@ -180,6 +182,34 @@ fn exit_codes_decide_and_hostile_programs_cost_their_own_tasks() {
 }
 
 #[test]
+fn a_program_that_closed_its_output_is_fed_and_heard_on() {
+    let shop = Shop::new();
+    // More than the pipes hold, both ways.
+    let body = "exec >&-\nread -r all\ni=0\nwhile [ $i -lt 3000 ]; do echo 0123456789abcdef0123456789abcdef >&2; \
+                i=$((i+1)); done\necho ${#all} >&2; exit 9";
+    let hangs = "exec >&-\nwhile :; do :; done";
+    shop.write(
+        "oncue.toml",
+        &[
+            shop.script("closes", body, ""),
+            shop.script("hangs", hangs, "timeout = \"300ms\""),
+            shop.script("grows", "head -c 60000 /dev/zero | tr '\\0' '\\1'", MANY),
+            shop.script("fits", "head -c 60000 /dev/zero | tr '\\0' x", MANY),
+        ]
+        .concat(),
+    );
+    let work = shop.work(&shop.path("oncue.toml"));
+    let long = format!("\"{}\"", "x".repeat(200_000));
+    let (class, message, _) = shop.failure(&shop.put("closes", &long));
+    assert!(class == "exit(9)" && message.ends_with("200002"), "{class} {message}");
+    assert_eq!(shop.failure(&shop.put("hangs", "1")).0, "wall");
+    // As a string of JSON each byte of it is six.
+    assert_eq!(shop.failure(&shop.put("grows", "1")).0, "result");
+    assert_eq!(shop.result("fits", "1"), serde_json::json!("x".repeat(60_000)));
+    work.end();
+}
+
+#[test]
 fn a_payload_that_is_not_json_is_refused_in_words() {
     #[derive(serde::Serialize, serde::Deserialize)]
     struct Packed(u64);
@@ -213,5 +243,10 @@ fn a_file_is_checked_and_shown_without_starting_anything() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("memroy; did you mean \"memory\"?"), "{text}");
     assert_eq!(output.status.code(), Some(2));
+    let open = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(shop.path("oncue.toml"), open).expect("open to all");
+    let output = shop.oncue(&["config", "check"]).output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(5) && text.contains("chmod o-w"), "{text}");
     assert!(!shop.path("started").exists());
 }
