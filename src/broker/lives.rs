@@ -123,11 +123,20 @@ impl Lives {
         match record.exited(&POLICY, 0, Exit::Abnormal, now, 0.0) {
             Directive::QuarantineUntil(until) => {
                 fate.refusing.store(true, Ordering::Release);
-                tracing::error!(thread, why, "a thread of the broker died too often; calls are refused for a second");
+                tracing::error!(
+                    thread,
+                    why,
+                    "a thread of the broker died too often; calls are refused for a second"
+                );
                 until.saturating_duration_since(now)
             }
             Directive::RestartAfter(wait) => {
-                tracing::error!(thread, why, ?wait, "a thread of the broker died and is started again");
+                tracing::error!(
+                    thread,
+                    why,
+                    ?wait,
+                    "a thread of the broker died and is started again"
+                );
                 wait
             }
             // The policy says nothing else.

@@ -159,10 +159,16 @@ async fn send(
     shared: &Shared,
 ) -> Vec<Option<Settled>> {
     let deadline = boottime() + shared.config.lease;
-    let (mut backoff, mut mark) = (Backoff::new(), None);
+    let (mut backoff, mut mark, mut sent) = (Backoff::new(), None, false);
+    // A session that lives is asked again after an answer was lost: what it does not hold any more, it settled then.
+    let told = |settled, sent| {
+        if sent { Settled::Done } else { settled }
+    };
     while !turn.is_lost() {
         match shared.broker.settle(turn.session.clone(), settlements.clone()).await {
-            Ok(replies) => return replies.into_iter().map(Some).collect(),
+            Ok(replies) => {
+                return replies.into_iter().map(|settled| Some(told(settled, sent))).collect();
+            }
             Err(error) if error.is_fenced() => turn.lose(),
             Err(error) if error.is_invalid() || error.is_too_large() => {
                 shared.tell(Event::BrokerFailed { verb: "settle", error: error.to_string() });
@@ -180,6 +186,7 @@ async fn send(
                 }
             }
             Err(error) => {
+                sent |= error.is_unreachable();
                 shared.tell(Event::BrokerFailed { verb: "settle", error: error.to_string() });
                 if boottime() + backoff.longest() > deadline {
                     tracing::error!(%error, "settle failed for a whole lease; the session is given up");

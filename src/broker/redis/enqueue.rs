@@ -53,7 +53,7 @@ impl Piles {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As many jobs as fit one call; none: this flight is over. Those that waited as long as an answer may take
+    /// As many jobs as fit one call. Those that waited as long as an answer may take
     /// are told that there was none: they were never sent.
     fn take(&self, queue: &QueueName, patience: Duration) -> Vec<Job> {
         let mut piles = self.lock();
@@ -79,12 +79,43 @@ impl Piles {
             }
         }
         if group.is_empty() {
-            pile.flying -= 1;
-            if pile.flying == 0 {
-                piles.remove(queue);
-            }
+            Self::land(&mut piles, queue);
         }
         group
+    }
+
+    /// A flight is over; what waits when the last one is has nobody to send it.
+    fn land(piles: &mut HashMap<QueueName, Pile>, queue: &QueueName) -> Option<Pile> {
+        let pile = piles.get_mut(queue)?;
+        pile.flying -= 1;
+        if pile.flying == 0 { piles.remove(queue) } else { None }
+    }
+}
+
+/// A flight, counted in its pile until it is over. One that ends with its thread, or by a panic, drops what it carries:
+/// those callers are told that their answer is lost.
+struct Flight {
+    broker: Arc<Inner>,
+    queue: QueueName,
+    over: bool,
+}
+
+impl Flight {
+    /// What is to be sent next; nothing: it is over.
+    fn take(&mut self) -> Vec<Job> {
+        let group = self.broker.piles.take(&self.queue, self.broker.options.response_timeout);
+        self.over = group.is_empty();
+        group
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.over {
+            let abandoned = Piles::land(&mut self.broker.piles.lock(), &self.queue);
+            // Not under the lock: whoever waits for these is woken.
+            drop(abandoned);
+        }
     }
 }
 
@@ -98,6 +129,9 @@ impl Pile {
 
 /// Stores a batch that was checked.
 pub(super) fn enqueue(broker: &Arc<Inner>, batch: Batch) -> Reply<Vec<Enqueued>> {
+    if let Err(refused) = broker.io.admit() {
+        return super::ready(Err(refused));
+    }
     let bytes: usize = batch.tasks.iter().map(|task| task.envelope.record_len()).sum();
     let queue = batch.queue.clone();
     let (answer, reply) = oneshot::channel();
@@ -120,22 +154,25 @@ pub(super) fn enqueue(broker: &Arc<Inner>, batch: Batch) -> Reply<Vec<Enqueued>>
         })
     };
     if starts {
-        broker.io.spawn(fly(broker.clone(), queue));
+        broker.io.spawn(fly(Flight { broker: broker.clone(), queue, over: false }));
     }
-    Box::pin(async move {
-        reply.await.unwrap_or_else(|_| Err(Error::closed("the Redis broker was closed")))
-    })
+    broker.io.reply(reply)
 }
 
 /// Sends what waits until nothing does.
-async fn fly(broker: Arc<Inner>, queue: QueueName) {
+async fn fly(mut flight: Flight) {
     loop {
-        let group = broker.piles.take(&queue, broker.options.response_timeout);
+        let group = flight.take();
         if group.is_empty() {
             return;
         }
+        let Flight { broker, queue, .. } = &flight;
         let batches: Vec<&Batch> = group.iter().map(|job| &job.batch).collect();
-        match send(&broker, &queue, &batches).await {
+        broker.options.planned.pass("redis flight");
+        let sent = send(broker, queue, &batches).await;
+        broker.options.planned.pass("redis landing");
+        broker.io.answered();
+        match sent {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
                 for job in group {
@@ -146,7 +183,7 @@ async fn fly(broker: Arc<Inner>, queue: QueueName) {
             // What does not fit together may fit one by one.
             Err(error) if error.is_full() && group.len() > 1 => {
                 for job in group {
-                    let _ = job.answer.send(send(&broker, &queue, &[&job.batch]).await);
+                    let _ = job.answer.send(send(broker, queue, &[&job.batch]).await);
                 }
             }
             Err(error) => {

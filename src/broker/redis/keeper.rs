@@ -1,5 +1,6 @@
 //! The task that keeps a link up: connects, greets, subscribes, tells, watches, and begins again.
 
+use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub(super) enum State {
     Up(Conn),
 }
 
+#[derive(Clone)]
 pub(super) struct Keeper {
     pub(super) options: Arc<Options>,
     pub(super) greeting: Greeting,
@@ -57,10 +59,17 @@ struct Session {
 }
 
 impl Keeper {
+    /// Whatever ran before is gone, and its connection with it.
+    pub(super) fn fall(&self) {
+        self.state.send_replace(State::Down(None));
+        (self.on_event)(LinkEvent::Down);
+    }
+
     /// Runs until it is aborted.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self) -> Infallible {
         let (mut failures, mut reread, mut warned) = (0, false, false);
         loop {
+            self.options.planned.pass("redis keeper");
             let mut used = None;
             let fault = match self.connect(&mut used, &mut warned).await {
                 Ok(mut session) => {

@@ -1,6 +1,6 @@
 //! A link: the way to one Redis deployment. Connects, reconnects for as long as it lives, carries commands.
 //!
-//! It lives on the I/O thread's runtime and is used from tasks there. It knows no key and no function of ours:
+//! It is used from tasks on the I/O thread, and outlives every [`Keeper`] there. It knows no key and no function of ours:
 //! what is to be done on a connection before anything else may use it is its [`Greeting`].
 
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) type Greeting = Arc<dyn Fn(Conn) -> BoxFuture<'static, Result<(), Fau
 /// What is called for every event, in order; must not block.
 pub(super) type OnEvent = Arc<dyn Fn(LinkEvent) + Send + Sync>;
 
-/// The way to Redis. Clones share it; the last one to go closes it.
+/// The way to Redis. Clones share it.
 #[derive(Clone)]
 pub(super) struct Link(Arc<Inner>);
 
@@ -47,26 +47,22 @@ struct Inner {
     options: Arc<Options>,
     state: watch::Receiver<State>,
     channels: watch::Sender<Vec<String>>,
-    keeper: tokio::task::JoinHandle<()>,
     /// Commands so far.
     sent: AtomicU64,
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.keeper.abort();
-    }
-}
-
 impl Link {
-    /// Starts to connect. Must be called on the runtime that is to own the connection.
-    pub(super) fn open(options: Arc<Options>, greeting: Greeting, on_event: OnEvent) -> Self {
+    /// A link, and what keeps it up once it is run on the runtime that is to own the connections.
+    pub(super) fn new(
+        options: Arc<Options>,
+        greeting: Greeting,
+        on_event: OnEvent,
+    ) -> (Self, Keeper) {
         let (set, state) = watch::channel(State::Down(None));
         let (channels, wanted) = watch::channel(Vec::new());
         let keeper =
             Keeper { options: options.clone(), greeting, on_event, state: set, channels: wanted };
-        let keeper = tokio::spawn(keeper.run());
-        Self(Arc::new(Inner { options, state, channels, keeper, sent: AtomicU64::new(0) }))
+        (Self(Arc::new(Inner { options, state, channels, sent: AtomicU64::new(0) })), keeper)
     }
 
     /// A connection that can be used. Waits for one up to the response timeout, unless waiting cannot help.

@@ -12,6 +12,7 @@ use super::credentials::{CredentialSource, Credentials, EnvPassword, FilePasswor
 use super::tls::Tls;
 use crate::clock::Clock;
 use crate::error::{Error, Result, suggestion};
+use crate::failpoint::Planned;
 
 /// Holds the user.
 const USER_VARIABLE: &str = "ONCUE_REDIS_USER";
@@ -64,6 +65,7 @@ pub struct Options {
     pub(super) response_timeout: Duration,
     /// Tests move the time of the broker's functions with it; otherwise the server's time counts.
     pub(super) clock: Option<Arc<dyn Clock>>,
+    pub(super) planned: Planned,
 }
 
 impl fmt::Debug for Options {
@@ -118,6 +120,7 @@ impl Options {
             namespace: "default".to_owned(),
             response_timeout: TIMEOUT,
             clock: None,
+            planned: Planned::default(),
         };
         let mut seen: Vec<&str> = Vec::new();
         for pair in parts.query.split('&').filter(|pair| !pair.is_empty()) {
@@ -305,6 +308,14 @@ impl Options {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
+        self
+    }
+
+    /// Plans panics, for tests.
+    #[cfg(feature = "failpoints")]
+    #[must_use]
+    pub fn failpoints(mut self, failpoints: Arc<crate::FailPoints>) -> Self {
+        self.planned = Planned(failpoints);
         self
     }
 }

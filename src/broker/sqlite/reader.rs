@@ -151,7 +151,10 @@ impl Reader {
             // A query that panics loses its answer; the reader stays.
             let asked = std::panic::AssertUnwindSafe(|| query(&self.conn));
             if let Err(panic) = std::panic::catch_unwind(asked) {
-                tracing::error!(why = crate::panic::text(panic), "a query of the SQLite broker panicked");
+                tracing::error!(
+                    why = crate::panic::text(panic),
+                    "a query of the SQLite broker panicked"
+                );
             }
             fate.answered();
         }
