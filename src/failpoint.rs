@@ -7,10 +7,19 @@ use std::collections::HashMap;
 #[cfg(feature = "failpoints")]
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How often each named place is still to panic. It is handed to whatever is to die, so that tests do not share one.
+/// Which named places are still to panic, and how often. It is handed to whatever is to die, so that tests do not share one.
 #[cfg(feature = "failpoints")]
 #[derive(Debug, Default)]
-pub struct FailPoints(Mutex<HashMap<&'static str, usize>>);
+pub struct FailPoints(Mutex<HashMap<&'static str, Plan>>);
+
+/// What is planned for one place.
+#[cfg(feature = "failpoints")]
+#[derive(Debug)]
+struct Plan {
+    left: usize,
+    every: usize,
+    passes: usize,
+}
 
 #[cfg(feature = "failpoints")]
 impl FailPoints {
@@ -24,19 +33,27 @@ impl FailPoints {
     /// | Redis's, outside of calls | `oncue-redis`, `oncue-beats`, `redis keeper` |
     /// | Redis's | around a call `redis call`, `redis answer`, around a pile's `redis flight`, `redis landing` |
     pub fn panic(&self, place: &'static str, times: usize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place, times);
+        self.panic_every(place, times, 1);
+    }
+
+    /// Of the next passes of a place each `every`th panics, `times` in all.
+    pub fn panic_every(&self, place: &'static str, times: usize, every: usize) {
+        let plan = Plan { left: times, every: every.max(1), passes: 0 };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place, plan);
     }
 
     /// How many panics of a place are still ahead.
     pub fn left(&self, place: &'static str) -> usize {
-        let left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        left.get(place).copied().unwrap_or(0)
+        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.get(place).map_or(0, |plan| plan.left)
     }
 
     fn pass(&self, place: &'static str) {
         let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(left) = places.get_mut(place).filter(|left| **left > 0) {
-            *left -= 1;
+        let Some(plan) = places.get_mut(place).filter(|plan| plan.left > 0) else { return };
+        plan.passes += 1;
+        if plan.passes.is_multiple_of(plan.every) {
+            plan.left -= 1;
             drop(places);
             panic!("planned panic of the {place}");
         }

@@ -1,11 +1,12 @@
 //! The two threads behind all children of this program: one that starts them, one that buries them.
 //!
-//! The kernel tells a child of its parent's death when the *thread* that started it ends: so that thread never ends.
-//! A child is dead only when it is reaped: until then its slot stays taken.
+//! The kernel tells a child of its parent's death when the *thread* that started it ends: so that thread never ends, not
+//! by a panic either. A child is dead only when it is reaped: until then its slot stays taken.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,28 +64,49 @@ impl Drop for Body {
         // At once, whoever buries it: a keeper is asked, and kills what it keeps.
         let signal = if dying.kept { Signal::TERM } else { Signal::KILL };
         let _ = pidfd_send_signal(&dying.pidfd, signal);
-        match BURIED.tell("oncue-reaper", bury) {
-            Ok(grave) => drop(grave.send(dying)),
-            Err(error) => tracing::error!(%error, "a child that was killed stays a zombie"),
+        if let Err(error) = BURIED.tell("oncue-reaper", |dying| each(dying, bury), dying) {
+            tracing::error!(%error, "a child that was killed stays a zombie");
         }
     }
 }
 
-/// A thread that lives as long as the program, made when it is first needed.
+/// A thread that lives as long as the program, made when it is first needed; made anew if it is gone all the same.
 struct Forever<T>(Mutex<Option<Sender<T>>>);
 
 impl<T: Send + 'static> Forever<T> {
-    fn tell(&self, name: &str, life: fn(&Receiver<T>)) -> Result<Sender<T>> {
+    fn tell(&self, name: &str, life: fn(&Receiver<T>), what: T) -> Result<()> {
         let mut thread = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(told) = &*thread {
-            return Ok(told.clone());
-        }
+        let what = match &*thread {
+            None => what,
+            Some(tell) => match tell.send(what) {
+                Ok(()) => return Ok(()),
+                Err(SendError(what)) => {
+                    tracing::error!(
+                        thread = name,
+                        "a thread for children is gone; it is made anew"
+                    );
+                    what
+                }
+            },
+        };
         let (tell, told) = channel();
+        let _ = tell.send(what);
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || life(&told))
             .map_err(|error| Error::system(format!("cannot start thread {name}")).because(error))?;
-        Ok(thread.insert(tell).clone())
+        *thread = Some(tell);
+        Ok(())
+    }
+}
+
+/// Does this with each that comes. A panic over one loses that one alone.
+fn each<T>(told: &Receiver<T>, work: impl Fn(T)) {
+    while let Ok(what) = told.recv() {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(what))) {
+            let why = crate::panic::text(panic);
+            tracing::error!(why, "a child could not be started, or buried, for a panic");
+        }
     }
 }
 
@@ -103,21 +125,23 @@ struct Start {
 pub(super) async fn start(kind: &str, kept: bool) -> Result<(Body, [OwnedFd; 3])> {
     let (reply, started) = oneshot::channel();
     let order = Start { kind: kind.to_owned(), kept, reply };
-    let gone = || Error::system("the thread that starts children is gone");
-    STARTED.tell("oncue-spawner", spawn)?.send(order).map_err(|_| gone())?;
-    let started = started.await.map_err(|_| gone())?;
+    STARTED.tell("oncue-spawner", |orders| each(orders, spawn), order)?;
+    let panicked = |_| {
+        Error::system(
+            "the thread that starts children panicked over this one; report what the log says",
+        )
+    };
+    let started = started.await.map_err(panicked)?;
     started.map_err(|error| {
         Error::system("cannot start a child; is /proc mounted, is there room for a process?")
             .because(error)
     })
 }
 
-fn spawn(orders: &Receiver<Start>) {
-    while let Ok(Start { kind, kept, reply }) = orders.recv() {
-        let step = if kept { Step::Keep } else { Step::Cage };
-        // Whoever does not wait any more drops it, which kills it.
-        let _ = reply.send(spawn_one(step, &kind, kept));
-    }
+fn spawn(Start { kind, kept, reply }: Start) {
+    let step = if kept { Step::Keep } else { Step::Cage };
+    // Whoever does not wait any more drops it, which kills it.
+    let _ = reply.send(spawn_one(step, &kind, kept));
 }
 
 fn spawn_one(step: Step, kind: &str, kept: bool) -> std::io::Result<(Body, [OwnedFd; 3])> {
@@ -141,18 +165,65 @@ fn spawn_one(step: Step, kind: &str, kept: bool) -> std::io::Result<(Body, [Owne
     Ok((Body(Some(Dying { child, pidfd, kept, hold: None })), streams))
 }
 
-fn bury(dying: &Receiver<Dying>) {
-    while let Ok(mut dying) = dying.recv() {
-        if dying.kept {
-            let grace = Timespec { tv_sec: KEEPER_GRACE.as_secs() as i64, tv_nsec: 0 };
-            let mut ended = [PollFd::new(&dying.pidfd, PollFlags::IN)];
-            if !matches!(poll(&mut ended, Some(&grace)), Ok(1)) {
-                tracing::error!("a keeper did not end; it is killed, and what it kept may live on");
-                let _ = pidfd_send_signal(&dying.pidfd, Signal::KILL);
-            }
+fn bury(mut dying: Dying) {
+    if dying.kept {
+        let grace = Timespec { tv_sec: KEEPER_GRACE.as_secs() as i64, tv_nsec: 0 };
+        let mut ended = [PollFd::new(&dying.pidfd, PollFlags::IN)];
+        if !matches!(poll(&mut ended, Some(&grace)), Ok(1)) {
+            tracing::error!("a keeper did not end; it is killed, and what it kept may live on");
+            let _ = pidfd_send_signal(&dying.pidfd, Signal::KILL);
         }
-        // Fails only if somebody else in this program reaped it.
-        let _ = dying.child.wait();
-        drop(dying.hold);
+    }
+    // Fails only if somebody else in this program reaped it.
+    let _ = dying.child.wait();
+    drop(dying.hold);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dropped with the channel it is in.
+    struct Told(Sender<&'static str>, &'static str);
+
+    #[test]
+    fn a_panic_over_one_does_not_end_the_thread() {
+        static THREAD: Forever<Told> = Forever(Mutex::new(None));
+        let (hear, heard) = channel();
+        let tell = |what| {
+            let life = |told: &Receiver<Told>| {
+                each(told, |Told(hear, what)| {
+                    assert_ne!(what, "panic");
+                    hear.send(what).expect("heard");
+                });
+            };
+            THREAD.tell("x", life, Told(hear.clone(), what)).expect("told");
+        };
+        ["a", "panic", "b"].into_iter().for_each(tell);
+        assert_eq!([heard.recv(), heard.recv()], [Ok("a"), Ok("b")]);
+    }
+
+    #[test]
+    fn a_thread_that_is_gone_is_made_anew() {
+        static THREAD: Forever<Told> = Forever(Mutex::new(None));
+        // Without a guard: the first ends it.
+        let life = |told: &Receiver<Told>| {
+            while let Ok(Told(hear, what)) = told.recv() {
+                assert_ne!(what, "panic");
+                hear.send(what).expect("heard");
+            }
+        };
+        let (hear, heard) = channel();
+        THREAD.tell("x", life, Told(hear, "panic")).expect("told");
+        assert!(heard.recv().is_err(), "it panicked");
+        // Its channel may live for a moment longer, and what it takes in is lost with it.
+        let answer = loop {
+            let (hear, heard) = channel();
+            THREAD.tell("x", life, Told(hear, "again")).expect("told");
+            if let Ok(answer) = heard.recv() {
+                break answer;
+            }
+        };
+        assert_eq!(answer, "again");
     }
 }

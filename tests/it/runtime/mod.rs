@@ -19,6 +19,8 @@ macro_rules! on_both {
 mod alone;
 mod asked;
 mod batch;
+#[cfg(feature = "failpoints")]
+mod broker_panics;
 mod claims;
 pub mod company;
 mod deaths;
