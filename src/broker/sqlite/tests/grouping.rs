@@ -69,7 +69,7 @@ async fn what_is_refused_late_is_undone() {
 
 #[tokio::test]
 async fn a_panic_fails_alone() {
-    assert!(beside_neighbours(|| panic!("planned")).await.is_system());
+    assert!(beside_neighbours(|| panic!("planned")).await.is_unreachable());
 }
 
 #[tokio::test]
