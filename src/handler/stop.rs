@@ -38,9 +38,10 @@ impl Stop {
         self.tell(ASKED | CANCELLED);
     }
 
-    /// The handler is called.
-    pub(crate) fn begin(&self) {
-        self.told.fetch_or(BEGAN, Ordering::AcqRel);
+    /// The handler is to be called; answers whether it may be: of a run that was given up before, the task is another's.
+    pub(crate) fn begin(&self) -> bool {
+        let begin = |told| (told & (ENDED | LOST) == 0).then_some(told | BEGAN);
+        self.told.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin).is_ok()
     }
 
     pub(crate) fn has_begun(&self) -> bool {

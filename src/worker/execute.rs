@@ -213,6 +213,10 @@ fn begin(
         data: shared.data.clone(),
         notes: Notes::default(),
     });
+    // Its thread may be given up at this very moment.
+    if !job.held.stop.begin() {
+        return Err(End::of(Outcome::Interrupted));
+    }
     shared.tell_if_heard(|| Event::Started {
         id: context.id(),
         kind: header.kind.clone(),
@@ -225,7 +229,6 @@ fn begin(
     let context_kept = context.clone();
     let (body, member) = (opened.body, job.take_member());
     let input = Input { context, codec, version, body, keep, probe, hold, member };
-    job.held.stop.begin();
     match catch_unwind(AssertUnwindSafe(|| handler::run(runner, input, &shared.around))) {
         Ok(run) => Ok((AssertUnwindSafe(run).catch_unwind(), context_kept)),
         Err(panic) => Err(End::failed("panic", panic::text(panic))),

@@ -95,10 +95,11 @@ impl Job {
         &self.turn.session.queue
     }
 
-    /// Whether its run may begin: our lease is good, its kind is served, nobody is in a hurry.
+    /// Whether its run may begin: our lease is good, it was not given up with its thread, its kind is served, nobody is in
+    /// a hurry.
     pub(crate) fn is_good(&self) -> bool {
         let passes = |pass: &Pass| pass.is_good() && !pass.ward.cut.is_cancelled();
-        self.turn.is_good() && self.pass.as_ref().is_some_and(passes)
+        self.turn.is_good() && !self.held.stop.is_lost() && self.pass.as_ref().is_some_and(passes)
     }
 
     /// Ends once its run is to end at once: a shutdown is over, or in a hurry.

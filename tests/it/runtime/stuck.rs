@@ -156,6 +156,50 @@ fn late_settle_refused(broker: Arc<dyn Operate>) {
 }
 
 #[test]
+fn what_went_back_unbegun_does_not_begin_on_the_old_thread() {
+    /// 0 blocks its thread the first time; the others are counted.
+    async fn run(
+        task: Number,
+        gate: Gate,
+        blocked: Data<AtomicBool>,
+        ran: Data<Arc<AtomicUsize>>,
+    ) -> TaskResult {
+        match task.0 {
+            0 if !blocked.swap(true, Ordering::SeqCst) => wait(&gate),
+            0 => Ok(()),
+            _ => {
+                ran.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+        }
+    }
+    let ((free, gate), ran) = (channel(), Arc::new(AtomicUsize::new(0)));
+    let client = client();
+    // Claimed together, and on the thread together before the first one blocks it.
+    let tasks = oncue::block_on(client.enqueue_all((0..3).map(Number))).expect("enqueued");
+    let company = Company::start(client, |worker| {
+        let worker = worker.handle(run).data(Mutex::new(gate)).data(AtomicBool::new(false));
+        worker.data(ran.clone()).threads(1).stuck_after(PATIENCE_WITH_THREADS)
+    });
+    assert_eq!(replaced(&company), (1, 2, 1));
+    let mut left: Vec<_> = tasks[1..].iter().map(oncue::Handle::id).collect();
+    company.until(|event| {
+        if let Event::Settled { id, decision: Decision::Complete(_), .. } = event {
+            left.retain(|other| other != id);
+        }
+        left.is_empty().then_some(())
+    });
+    // The old thread turns again, comes to the tasks that waited on it, and ends.
+    free.send(()).expect("it waits");
+    let lingers = |reason: &Reason| matches!(reason, Reason::Lingering { .. });
+    while company.worker.health().reasons().iter().any(lingers) {
+        std::thread::yield_now();
+    }
+    assert_eq!(ran.load(Ordering::SeqCst), 2);
+    company.end();
+}
+
+#[test]
 fn an_endless_loop_is_found_and_the_lane_goes_on() {
     async fn spin(_: Number, free: Data<Arc<AtomicBool>>) -> TaskResult {
         while !free.load(Ordering::SeqCst) {
