@@ -42,8 +42,10 @@ impl Actor for Heartbeater {
                 let heard = heard.and_then(Result::ok);
                 let wait = beat(&shared, &mut bell, &orders).await;
                 shared.fail_point("heartbeater");
-                if tokio::time::timeout(wait, ordered(&shared, heard)).await.is_ok() {
-                    bell.ring();
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = ordered(&shared, heard) => bell.ring(),
+                    () = bell.stale(&shared) => {}
                 }
             }
         };

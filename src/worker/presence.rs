@@ -19,6 +19,8 @@ use super::{Life, Order, Shared};
 
 /// Most reasons told of what ails it.
 const REASONS_MAX: usize = 20;
+/// How often it is looked whether its life or health changed.
+const CHANGES_APART: Duration = Duration::from_millis(250);
 /// A worker counts as there for so many beats after its last one.
 const BEATS_MISSED: u32 = 4;
 
@@ -80,21 +82,43 @@ pub(crate) struct Bell {
     card: Arc<Card>,
     shown: Option<Duration>,
     apart: Duration,
+    /// What it said of itself then.
+    said: Option<(Life, &'static str)>,
 }
 
 impl Bell {
     pub(crate) fn new(card: Arc<Card>) -> Self {
-        Self { card, shown: None, apart: Duration::ZERO }
+        Self { card, shown: None, apart: Duration::ZERO, said: None }
     }
 
     /// The presence, if it is time to show it.
     pub(crate) fn due(&mut self, shared: &Shared) -> Option<Presence> {
         let now = boottime();
-        if self.shown.is_some_and(|shown| now < shown + self.apart) {
+        if self.shown.is_some_and(|shown| now < shown + self.apart) && !self.is_stale(shared) {
             return None;
         }
         (self.shown, self.apart) = (Some(now), jittered(shared.config.beat()));
+        self.said = Some(self.says(shared));
         Some(self.card.presence(shared))
+    }
+
+    fn says(&self, shared: &Shared) -> (Life, &'static str) {
+        (*self.card.life.borrow(), shared.vitals.health(false).as_str())
+    }
+
+    /// Whether operators see what is no longer so.
+    fn is_stale(&self, shared: &Shared) -> bool {
+        self.said.is_some_and(|said| said != self.says(shared))
+    }
+
+    /// Ends once they do, a little later: what changes together is told together.
+    pub(crate) async fn stale(&self, shared: &Shared) {
+        loop {
+            tokio::time::sleep(CHANGES_APART).await;
+            if self.is_stale(shared) {
+                return;
+            }
+        }
     }
 
     /// There may be orders.

@@ -137,6 +137,26 @@ fn a_worker_makes_itself_known_and_is_gone_when_it_ends() {
     assert_eq!(all(), []);
 }
 
+#[test]
+fn what_changes_is_shown_before_the_next_beat() {
+    // Beats are twenty minutes apart.
+    let lease = Duration::from_secs(3_600);
+    let company = Company::start(client(), |worker| worker.handle(nothing).lease(lease));
+    let broker = company.client.broker().clone();
+    let shows = |life: &str| {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let all = || oncue::block_on(broker.workers()).expect("workers");
+        while !all().iter().any(|worker| worker.about.life == life) {
+            assert!(std::time::Instant::now() < deadline, "not {life} in time");
+            std::thread::yield_now();
+        }
+    };
+    shows("running");
+    company.worker.quiet();
+    shows("quiet");
+    company.end();
+}
+
 fn signal(company: &Company, signal: Signal) {
     let (broker, id) = (company.client.broker(), company.worker.id());
     // Before its first beat nobody knows it.
