@@ -1,4 +1,5 @@
-//! The two threads behind all children of this program: one that starts them, one that buries them.
+//! The two threads behind all children of this program: one that starts them, one that buries them. A child that does not
+//! end soon is waited for by a thread of its own, so that it keeps no other's slot.
 //!
 //! The kernel tells a child of its parent's death when the *thread* that started it ends: so that thread never ends, not
 //! by a panic either. A child is dead only when it is reaped: until then its slot stays taken.
@@ -21,6 +22,8 @@ use super::pool::Hold;
 
 /// How long a keeper may take to kill what it keeps before it is killed itself.
 const KEEPER_GRACE: Duration = Duration::from_secs(5);
+/// How long one that does not end may keep others waiting for their burial.
+const SOON: Duration = Duration::from_millis(100);
 
 /// A child, killed with all it started when this is dropped.
 pub(super) struct Body(Option<Dying>);
@@ -165,23 +168,71 @@ fn spawn_one(step: Step, kind: &str) -> std::io::Result<(Body, [OwnedFd; 3])> {
     Ok((Body(Some(Dying { child, pidfd, kept, hold: None })), streams))
 }
 
-fn bury(mut dying: Dying) {
-    if dying.kept {
-        let grace = Timespec { tv_sec: KEEPER_GRACE.as_secs() as i64, tv_nsec: 0 };
-        let mut ended = [PollFd::new(&dying.pidfd, PollFlags::IN)];
-        if !matches!(poll(&mut ended, Some(&grace)), Ok(1)) {
+impl Dying {
+    /// Whether it ends within this time.
+    fn ends_within(&self, time: Duration) -> bool {
+        let time =
+            Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+        let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        matches!(poll(&mut ended, Some(&time)), Ok(1))
+    }
+
+    /// Waits for its end, and frees what it held.
+    fn reap(mut self) {
+        // Fails only if somebody else in this program reaped it.
+        let _ = self.child.wait();
+        drop(self.hold);
+    }
+}
+
+fn bury(dying: Dying) {
+    if dying.ends_within(SOON) {
+        return dying.reap();
+    }
+    // Many processes to kill, or one the kernel cannot end yet. A thread for each: no more than there are slots.
+    let wait = move || {
+        if dying.kept && !dying.ends_within(KEEPER_GRACE) {
             tracing::error!("a keeper did not end; it is killed, and what it kept may live on");
             let _ = pidfd_send_signal(&dying.pidfd, Signal::KILL);
         }
+        dying.reap();
+    };
+    let waits = std::thread::Builder::new().name("oncue-burial".to_owned()).spawn(wait);
+    if let Err(error) = waits {
+        tracing::error!(%error, "a child that was killed stays a zombie");
     }
-    // Fails only if somebody else in this program reaped it.
-    let _ = dying.child.wait();
-    drop(dying.hold);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_does_not_end_keeps_no_other_waiting() {
+        /// Says when it is dropped.
+        struct Free(Sender<&'static str>, &'static str);
+        impl Drop for Free {
+            fn drop(&mut self) {
+                let _ = self.0.send(self.1);
+            }
+        }
+        let (hear, heard) = channel();
+        let body = |command: &str, name| {
+            let child = std::process::Command::new("/bin/sh").args(["-c", command]).spawn();
+            let child = child.expect("starts");
+            let pid = Pid::from_child(&child);
+            let pidfd = pidfd_open(pid, PidfdFlags::NONBLOCK).expect("a descriptor");
+            let hold: Hold = Box::new(Free(hear.clone(), name));
+            (pid, Dying { child, pidfd, kept: true, hold: Some(hold) })
+        };
+        let (stuck, first) = body("exec sleep 600", "first");
+        let (_, second) = body("exit 0", "second");
+        bury(first);
+        bury(second);
+        assert_eq!(heard.recv(), Ok("second"));
+        rustix::process::kill_process(stuck, Signal::KILL).expect("killed");
+        assert_eq!(heard.recv(), Ok("first"));
+    }
 
     /// Dropped with the channel it is in.
     struct Told(Sender<&'static str>, &'static str);
