@@ -48,6 +48,9 @@ pub struct Limits {
     pub read: Vec<PathBuf>,
     /// Files and directories it may read and write.
     pub write: Vec<PathBuf>,
+    /// Whether it may set modes, owners, attributes and times. Only for handlers you trust: no rule of the kernel keeps
+    /// them to `write`, so it may of every file that belongs to the worker's user. Default: not by path.
+    pub metadata: bool,
     /// Whether a limit that this system cannot enforce is an error rather than a warning.
     pub required: bool,
 }
@@ -77,6 +80,7 @@ impl Default for Limits {
             network: Network::None,
             read: Vec::new(),
             write: Vec::new(),
+            metadata: false,
             required: false,
         }
     }

@@ -111,14 +111,17 @@ fn any<const N: usize>(
 fn refuse(limits: &Limits, is_root: bool) -> Result<Rules, BackendError> {
     let mut rules = Rules::new();
     let mut never = |calls: &[i64]| rules.extend(calls.iter().map(|call| (*call, Vec::new())));
-    [OTHERS, KERNEL, STORES, SHARED_COUNTS, METADATA].into_iter().for_each(&mut never);
-    // Root owns what all read. Whoever writes nothing has nothing to set.
-    if is_root || limits.write.is_empty() {
-        never(METADATA_OF_OPEN);
+    [OTHERS, KERNEL, STORES, SHARED_COUNTS].into_iter().for_each(&mut never);
+    if !limits.metadata {
+        never(METADATA);
+        // Root owns what all read. Whoever writes nothing has nothing to set.
+        if is_root || limits.write.is_empty() {
+            never(METADATA_OF_OPEN);
+        }
+        // Without a path it is of an open file.
+        let path = SeccompCondition::new(1, Width::Qword, Is::Ne, 0)?;
+        rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![path])?]);
     }
-    // Without a path it is of an open file.
-    let path = SeccompCondition::new(1, Width::Qword, Is::Ne, 0)?;
-    rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![path])?]);
     rules.insert(libc::SYS_fcntl, any(FCNTL.map(|command| is(1, Is::Eq, command)))?);
     rules.insert(libc::SYS_ioctl, any(IOCTL.map(|command| is(1, Is::Eq, command)))?);
     keep_to_itself(&mut rules)?;
@@ -290,6 +293,7 @@ mod tests {
             Limits { network: Network::All, ..Limits::default() },
         );
         let writes = Limits { write: vec!["/tmp".into()], ..Limits::default() };
+        let trusted = Limits { metadata: true, ..Limits::default() };
         let (dgram, tipc) = ([1, 2 | 0x8_0000], [30, 1]);
         // As glibc makes a thread; the same with descriptors of its own.
         let (thread, apart) = ([0x003d_0f00, 0], [0x003d_0b00, 0]);
@@ -305,6 +309,7 @@ mod tests {
             (&limits, &forks, libc::SYS_kill, [1, 9]),
             (&limits, &forks, libc::SYS_prctl, [1, 0]),
             (&limits, &writes, libc::SYS_fchmod, [3, 0]),
+            (&writes, &trusted, libc::SYS_fchmodat, [3, 0]),
         ] {
             assert_eq!(ask(refusing, false, call, arguments), EPERM, "{call} {arguments:?}");
             assert_eq!(ask(allowing, false, call, arguments), None, "{call} {arguments:?}");

@@ -83,6 +83,7 @@ impl Ask {
             "read" => limits.read.push(value.into()),
             "write" => limits.write.push(value.into()),
             "required" => limits.required = true,
+            "metadata" => limits.metadata = true,
             "recycle" => self.recycle = u32::try_from(number()).expect("fits"),
             "runs" => self.runs = count(),
             "times" => self.times = number(),

@@ -21,8 +21,18 @@ const WEBHOOK: [&str; 9] = [
     "secret_file",
     "unsigned",
 ];
-const LIMITS: [&str; 9] =
-    ["cpu", "file_size", "files", "memory", "network", "processes", "read", "require_all", "write"];
+const LIMITS: [&str; 10] = [
+    "cpu",
+    "file_size",
+    "files",
+    "memory",
+    "metadata",
+    "network",
+    "processes",
+    "read",
+    "require_all",
+    "write",
+];
 
 /// Refuses keys nobody reads.
 pub(super) fn check(file: &Table) -> Result<()> {

@@ -28,6 +28,7 @@ pub(super) struct Allowed {
     network: Network,
     read: Vec<PathBuf>,
     write: Vec<PathBuf>,
+    metadata: bool,
     require_all: bool,
 }
 
@@ -43,6 +44,7 @@ impl Default for Allowed {
             network: limits.network,
             read: limits.read,
             write: limits.write,
+            metadata: limits.metadata,
             require_all: limits.required,
         }
     }
@@ -136,6 +138,7 @@ pub(super) fn limits(handler: &Handler) -> Limits {
         network: allowed.network,
         read: allowed.read.clone(),
         write: allowed.write.clone(),
+        metadata: allowed.metadata,
         ..Limits::default()
     };
     if allowed.require_all { limits.require_all() } else { limits }
