@@ -4,6 +4,7 @@
 //! the worker is gone.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(crate) struct Card {
     started: Timestamp,
     life: watch::Receiver<Life>,
     orders: mpsc::UnboundedSender<Order>,
+    /// Whether it took its leave: a beat that comes later does not bring it back.
+    gone: AtomicBool,
     /// How often each handler was to be started anew when last heard; at most as many as a worker is told.
     restarts: Mutex<HashMap<Kind, u64>>,
 }
@@ -41,7 +44,8 @@ impl Card {
         orders: mpsc::UnboundedSender<Order>,
     ) -> Self {
         let started = SystemClock.now();
-        Self { worker, started, life, orders, restarts: Mutex::default() }
+        let (gone, restarts) = Default::default();
+        Self { worker, started, life, orders, gone, restarts }
     }
 
     /// As it is now.
@@ -68,6 +72,7 @@ impl Card {
 
     /// It is gone.
     pub(crate) async fn remove(&self, shared: &Shared) {
+        self.gone.store(true, Ordering::Release);
         let presence = Presence { lasts: Duration::from_millis(1), ..self.presence(shared) };
         let beat =
             Beat { sessions: Vec::new(), lease: shared.config.lease, presence: Some(presence) };
@@ -94,6 +99,9 @@ impl Bell {
     /// The presence, if it is time to show it.
     pub(crate) fn due(&mut self, shared: &Shared) -> Option<Presence> {
         let now = boottime();
+        if self.card.gone.load(Ordering::Acquire) {
+            return None;
+        }
         if self.shown.is_some_and(|shown| now < shown + self.apart) && !self.is_stale(shared) {
             return None;
         }

@@ -135,7 +135,11 @@ impl Plot<'_> {
             match run(self.bench.broker.dequeue(ask)) {
                 Ok(claims) => return (session, claims),
                 Err(error) if error.is_unreachable() => drop(self.retire(&session)),
-                Err(error) if error.is_fenced() && tries > 0 => tries -= 1,
+                Err(error) if error.is_fenced() && tries > 0 => {
+                    // It may have claimed before it was fenced.
+                    tries -= 1;
+                    self.retire(&session);
+                }
                 Err(error) => panic!("no claims: {error}"),
             }
         }

@@ -271,7 +271,7 @@ fn a_task_whose_time_is_up_leaves_and_the_others_go_on() {
 fn the_time_of_a_task_begins_with_its_batch() {
     let (company, gate, _calls) = gated_company(2);
     gate.add_permits(1);
-    let limit = Duration::from_millis(50);
+    let limit = Duration::from_millis(500);
     let first = company.put(Number(0).draft().timeout(limit).max_retry(0));
     // As long as it takes that limit and more to pass.
     let wait = async { tokio::time::sleep(limit * 3).await };

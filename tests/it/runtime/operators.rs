@@ -134,7 +134,10 @@ fn a_worker_makes_itself_known_and_is_gone_when_it_ends() {
     );
     assert_eq!(there.orders, Orders::default());
     company.end();
-    assert_eq!(all(), []);
+    // It takes its leave with a word that holds for a millisecond.
+    while !all().is_empty() {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
