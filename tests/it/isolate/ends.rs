@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::stage::{SECOND, refused, run, within};
 
+/// How much longer than its processor time a run may take, on a machine that runs other tests meanwhile.
+const BUSY: u32 = 5;
+
 #[track_caller]
 fn class(words: &[&str]) -> String {
     run(words).class().to_owned()
@@ -50,11 +53,11 @@ fn an_effect_that_could_not_be_kept_is_not_done() {
 fn an_endless_loop_ends_by_its_processor_time() {
     let told = run(&["loop", "cpu=1000"]);
     assert!(told.class() == "cpu" && told.message().contains("1 s of processor time"), "{told:?}");
-    within(&told, SECOND);
+    within(&told, BUSY * SECOND);
     // Who does not hear the first signal hears the second.
     let told = run(&["deaf", "cpu=1000"]);
     assert_eq!(told.class(), "cpu");
-    within(&told, 2 * SECOND);
+    within(&told, BUSY * 2 * SECOND);
 }
 
 #[test]
