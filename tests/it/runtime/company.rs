@@ -9,7 +9,7 @@ use oncue::broker::{Operate, TaskView};
 use oncue::event::Event;
 use oncue::outcome::Decision;
 use oncue::seal::{Keyring, Sealer};
-use oncue::state::State;
+use oncue::state::{Reason, State};
 use oncue::worker::Builder;
 use oncue::{Client, Handle, RetryPolicy, Task, Worker};
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,19 @@ impl Company {
             }
             _ => None,
         })
+    }
+
+    /// Waits until this task crashed, crashed again, crashed twice alone, and was archived for it.
+    #[track_caller]
+    pub fn poisoned(&self, pill: &Handle) {
+        for expected in [
+            Decision::Release { alone: false },
+            Decision::Release { alone: true },
+            Decision::Release { alone: true },
+            Decision::Archive(Reason::Poisoned),
+        ] {
+            assert_eq!(self.settled(pill).0, expected);
+        }
     }
 
     /// Waits until as many runs completed.
