@@ -162,7 +162,7 @@ pub(crate) fn run(cli: Cli, output: Output) -> Result<Verdict> {
         1 => "info",
         _ => "debug",
     };
-    output::log(if quiet { "off" } else { loud }, output);
+    output::log(if quiet { "off" } else { loud }, output)?;
     let target = Target::new(cli.broker)?;
     oncue::block_on(async {
         match cli.command {

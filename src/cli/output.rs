@@ -12,7 +12,8 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle
 use oncue::{Error, Result};
 use serde::Serialize;
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 /// The exit code of wrong usage.
 const USAGE: u8 = 2;
@@ -114,12 +115,20 @@ fn write(line: std::fmt::Arguments<'_>) -> Result<()> {
 }
 
 /// Starts logging to standard error, as JSON where errors are. `RUST_LOG` goes before `level`.
-pub(super) fn log(level: &str, output: Output) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+pub(super) fn log(level: &str, output: Output) -> Result<()> {
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let wanted = if wanted.is_empty() { level } else { &wanted };
+    let filter = wanted.parse::<Targets>().map_err(|error| {
+        Error::invalid(format!(
+            "RUST_LOG is {wanted:?}, and should be like info,oncue=debug: {error}"
+        ))
+    })?;
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let color = io::stderr().is_terminal() && !plain;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    if output.json { log.json().init() } else { log.with_ansi(color).init() }
+    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let log = if output.json { log.json().boxed() } else { log.with_ansi(color).boxed() };
+    tracing_subscriber::registry().with(log.with_filter(filter)).init();
+    Ok(())
 }
 
 /// Text that came from outside, fit for a terminal: what would move the cursor, begin a line or turn the

@@ -67,8 +67,15 @@ fn the_demo_digests_a_tree_and_loses_nothing() {
     let folder = folder();
     let tree = folder.path().join("tree");
     fs::create_dir_all(tree.join("sub")).expect("folders");
-    fs::write(tree.join(".gitignore"), "*.log\n").expect("file");
-    for (name, text) in [("a.txt", "one\ntwo\n"), ("sub/b.txt", "three"), ("c.log", "no\n")] {
+    fs::create_dir_all(tree.join("target")).expect("folders");
+    let tag = "Signature: 8a477f597d28d172789f06886806bc55\n";
+    for (name, text) in [
+        ("a.txt", "one\ntwo\n"),
+        ("sub/b.txt", "three"),
+        (".hidden", "no\n"),
+        ("target/CACHEDIR.TAG", tag),
+        ("target/c.o", "no\n"),
+    ] {
         fs::write(tree.join(name), text).expect("file");
     }
     fs::write(tree.join(OsStr::from_bytes(b"not\xffutf8")), "x\n").expect("file");
@@ -94,6 +101,24 @@ fn the_demo_digests_a_tree_and_loses_nothing() {
     assert_eq!(facts, (&3.into(), &15.into(), &4.into()), "{told}");
     let left: Vec<_> = fs::read_dir(folder.path()).expect("folder").collect();
     assert_eq!(left.len(), 1, "only the tree: {left:?}");
+}
+
+#[test]
+fn a_level_that_is_none_is_refused() {
+    let folder = folder();
+    let run = |levels: &str| {
+        let command = &mut command(folder.path());
+        let output = command
+            .args(["cron", "preview", "@daily"])
+            .env("RUST_LOG", levels)
+            .output()
+            .expect("runs");
+        (output.status.code(), texts(&output).1)
+    };
+    let (code, stderr) = run("oncue=loud");
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("RUST_LOG") && stderr.contains("info,oncue=debug"), "{stderr}");
+    assert_eq!(run("info,oncue=debug").0, Some(0));
 }
 
 #[test]

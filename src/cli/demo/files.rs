@@ -1,13 +1,13 @@
-//! Which files the demo digests: those of a directory that no `.gitignore` names and that are not hidden.
+//! Which files the demo digests: those of a directory that are not hidden and no cache, such as what cargo builds.
 //!
 //! The walk is on a thread of its own and waits for whoever enqueues; it ends with its receiver.
 
 use std::path::{Path, PathBuf};
 
-use ignore::WalkBuilder;
 use oncue::broker::BATCH_TASKS_MAX;
 use oncue::{Error, Result};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use walkdir::{DirEntry, WalkDir};
 
 /// Bytes of paths in one batch: far below what a batch may hold, whatever JSON makes of them.
 const BATCH_PATH_BYTES: usize = 256 * 1024;
@@ -28,6 +28,15 @@ pub(super) fn root(dir: &Path) -> Result<PathBuf> {
     }
 }
 
+fn is_hidden(entry: &DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+/// Whether a directory says that all in it can be made anew (<https://bford.info/cachedir/>).
+fn is_cache(entry: &DirEntry) -> bool {
+    entry.file_type().is_dir() && entry.path().join("CACHEDIR.TAG").is_file()
+}
+
 /// Batches of paths below `root`, at most `limit` paths, without those in `except`.
 pub(super) fn walk(root: PathBuf, limit: usize, except: Vec<PathBuf>) -> Receiver<Vec<PathBuf>> {
     let (batches, receiver) = channel(AHEAD);
@@ -38,12 +47,12 @@ pub(super) fn walk(root: PathBuf, limit: usize, except: Vec<PathBuf>) -> Receive
 
 fn send(root: &Path, limit: usize, except: &[PathBuf], batches: &Sender<Vec<PathBuf>>) {
     let (mut batch, mut bytes) = (Vec::new(), 0);
-    let files = WalkBuilder::new(root)
-        .require_git(false)
-        .build()
+    let files = WalkDir::new(root)
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry) && !is_cache(entry))
         // What cannot be listed has no files to digest.
         .filter_map(Result::ok)
-        .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
+        .filter(|entry| entry.file_type().is_file())
         .filter(|entry| !except.iter().any(|path| path == entry.path()))
         .filter_map(|entry| entry.path().strip_prefix(root).map(Path::to_path_buf).ok())
         .take(limit);

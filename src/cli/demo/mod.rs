@@ -34,10 +34,10 @@ use tasks::{Greeter, QUEUE, Tree};
 
 /// See it work: digest the files of a directory on a broker of its own
 ///
-/// Makes a database with a key beside it, digests the files of a directory that
-/// .gitignore does not name, and removes both again. Beside that it lets, on
-/// purpose, one handler fail twice, one actor panic once and one task wait two
-/// seconds. Without a terminal the answer is JSON unasked.
+/// Makes a database with a key beside it, digests the files of a directory but for
+/// hidden ones and caches (CACHEDIR.TAG), and removes both again. Beside that it
+/// lets, on purpose, one handler fail twice, one actor panic once and one task wait
+/// two seconds. Without a terminal the answer is JSON unasked.
 ///
 /// A file that cannot be read is archived by its handler and does not count as a
 /// failure. Exits with 0 only if no task was lost and none was archived for another
