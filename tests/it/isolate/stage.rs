@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -13,8 +14,13 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const SECOND: Duration = Duration::from_secs(1);
 /// Between two looks at what nothing tells of.
 const LOOK: Duration = Duration::from_millis(2);
-/// The uid that owns nothing.
-const NOBODY: &str = "65534";
+
+/// A uid that owns nothing and, unlike that of `nobody`, runs nothing else: the kernel counts processes by it.
+fn nobody() -> String {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    (10_000 + (std::process::id() + run * 4_099) % 50_000).to_string()
+}
 
 pub fn program() -> PathBuf {
     let test = std::env::current_exe().expect("a path");
@@ -93,7 +99,8 @@ pub fn run_as_nobody(words: &[&str]) -> Told {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(home.path(), open).expect("opened to all");
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]).arg(copy);
+    let nobody = nobody();
+    command.args(["--reuid", &nobody, "--regid", &nobody, "--clear-groups"]).arg(copy);
     finish(command, words)
 }
 
