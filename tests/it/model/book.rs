@@ -226,7 +226,8 @@ impl Book {
                 row.front = false;
             }
             Order::Release { lane } => {
-                row.lane = *lane;
+                // A cancelled one is archived, as if nothing had been said of a lane.
+                row.lane = if doomed { row.lane } else { *lane };
                 self.release(id);
             }
             Order::Archive { reason } => {
