@@ -105,10 +105,16 @@ async fn play(
     let fuse = &bench.ground.fuse;
     fuse.set(at);
     let crew = Crew::start(bench, build).await?;
+    let to_the_end = async {
+        crew.work(None).await?;
+        // The broker may be done with the last write before its answer is heard, and that is a step.
+        fuse.written().await;
+        Ok(())
+    };
     let worked = tokio::select! {
         biased;
         () = fuse.blown() => Ok(()),
-        worked = crew.work(None) => worked,
+        worked = to_the_end => worked,
     };
     match fuse.remove() {
         Some(step) => crew.bury().await.map(|()| Some(step)),

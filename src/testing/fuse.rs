@@ -2,7 +2,7 @@
 //! of the broker is answered, as if it had died there.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -60,6 +60,17 @@ pub(super) struct Fuse {
     phase: watch::Sender<Phase>,
     blown: watch::Sender<Option<Step>>,
     count: Mutex<Count>,
+    /// Calls that write and whose answer nobody has heard yet.
+    writes: Arc<watch::Sender<usize>>,
+}
+
+/// One of them, until it is dropped.
+pub(super) struct Write(Arc<watch::Sender<usize>>);
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        self.0.send_modify(|writes| *writes -= 1);
+    }
 }
 
 impl Fuse {
@@ -98,6 +109,17 @@ impl Fuse {
     /// Ends once it has blown.
     pub(super) async fn blown(&self) {
         let _ = self.blown.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// A call that writes begins.
+    pub(super) fn write(&self) -> Write {
+        self.writes.send_modify(|writes| *writes += 1);
+        Write(self.writes.clone())
+    }
+
+    /// Ends once every step of what was written so far has been counted.
+    pub(super) async fn written(&self) {
+        let _ = self.writes.subscribe().wait_for(|writes| *writes == 0).await;
     }
 
     /// The worker is buried.

@@ -111,10 +111,15 @@ impl Wire {
         verb: &'static str,
         call: impl FnOnce(&dyn Operate) -> Reply<T>,
     ) -> Reply<T> {
-        match self.ground.fuse.step(verb, Moment::Before) {
+        let write = self.ground.fuse.write();
+        let reply = match self.ground.fuse.step(verb, Moment::Before) {
             true => self.hang(),
             false => self.step(verb, |_| true, call),
-        }
+        };
+        Box::pin(async move {
+            let _write = write;
+            reply.await
+        })
     }
 
     /// A call after which is a step if it brought something.
