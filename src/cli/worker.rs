@@ -8,7 +8,8 @@ use oncue::broker::{About, Operate, Present, Signal, WorkerId};
 use oncue::clock::Timestamp;
 use oncue::queue::Kind;
 use oncue::{Error, Result};
-use serde::Serialize;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 
 use super::output::{Output, brief, list, numbers, plain};
 use super::target::Target;
@@ -113,13 +114,20 @@ struct Listed {
 #[derive(Serialize)]
 struct Row {
     worker: String,
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "dated")]
     about: About,
     up_s: f64,
     /// Told to claim nothing more.
     told_quiet: bool,
     /// Told to shut down.
     told_stop: bool,
+}
+
+/// As the library has it, but with times as all commands write them.
+fn dated<S: Serializer>(about: &About, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut about = serde_json::to_value(about).map_err(S::Error::custom)?;
+    about["started"] = Timestamp(about["started"].as_u64().unwrap_or_default()).to_string().into();
+    about.serialize(serializer)
 }
 
 impl Row {

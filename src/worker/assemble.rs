@@ -12,7 +12,7 @@ use crate::handler::Route;
 use crate::queue::Kind;
 
 use super::builder::Builder;
-use super::config::Lane;
+use super::config::{LEASE_MAX, LEASE_MIN, Lane};
 use super::health::Vitals;
 use super::lane::LaneState;
 use super::memory;
@@ -21,10 +21,6 @@ use super::shared::Shared;
 use super::slots::{Limits, Slots};
 use super::ward::Ward;
 
-/// Shortest lease: beats come three times as often.
-const LEASE_MIN: Duration = Duration::from_millis(300);
-/// Longest lease: a worker that crashed would be missed this late.
-const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Shortest patience with a thread: a busy machine may keep one waiting so long.
 const STUCK_AFTER_MIN: Duration = Duration::from_millis(10);
 

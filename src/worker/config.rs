@@ -12,6 +12,10 @@ pub const CONCURRENCY: usize = 64;
 pub const CONCURRENCY_MAX: usize = 10_000;
 /// How long a session lives without a beat.
 pub const LEASE: Duration = Duration::from_secs(15);
+/// Shortest lease: beats come three times as often.
+pub const LEASE_MIN: Duration = Duration::from_millis(300);
+/// Longest lease: a worker that crashed would be missed this late.
+pub const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long a shutdown waits for runs to end, as [`Policy::ROOT`] says.
 pub const SHUTDOWN: Duration = Duration::from_secs(25);
 /// How long a thread may not turn, and a run that was told to stop may not answer.

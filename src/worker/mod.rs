@@ -47,7 +47,8 @@ use tokio::sync::{mpsc, watch};
 
 pub use builder::Builder;
 pub use config::{
-    CONCURRENCY, CONCURRENCY_MAX, LEASE, Lane, SHUTDOWN, STOP_NOTICE, STUCK_AFTER, UNKNOWN_GRACE,
+    CONCURRENCY, CONCURRENCY_MAX, LEASE, LEASE_MAX, LEASE_MIN, Lane, SHUTDOWN, STOP_NOTICE,
+    STUCK_AFTER, UNKNOWN_GRACE,
 };
 pub(crate) use config::{chance, jittered};
 pub use health::{BROKER_FAILURE_MEMORY, Health, LEASE_LOSS_MEMORY, Reason};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use oncue::worker::Life;
 use oncue::{Client, Task, TaskResult};
@@ -156,6 +156,8 @@ fn a_worker_of_another_process_is_seen_told_and_stopped() {
         assert!(Instant::now() < deadline, "{told}");
     };
     assert_eq!((&row["worker"], &row["pid"]), (&id.clone().into(), &std::process::id().into()));
+    let started = row["started"].as_str().expect("a time");
+    assert!(humantime::parse_rfc3339(started).expect("RFC 3339") <= SystemTime::now());
     fails(folder, &["worker", "quiet", "nobody"], 3, "no worker");
     fails(folder, &["worker", "stop", ""], 2, "the id of the worker is empty");
     fails(folder, &["worker", "restart-handler", &id, "other"], 3, "number");

@@ -7,10 +7,10 @@ use data_encoding::BASE64;
 use oncue::broker::{Operate, TaskView};
 use oncue::codec::Codec;
 use oncue::seal::{Purpose, Seat};
-use oncue::task::Log;
+use oncue::task::{Line, Log};
 use oncue::{Client, Error, Result, TaskId};
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use super::view::Clear;
 use crate::cli::output::{Output, plain, table};
@@ -88,7 +88,7 @@ async fn reveal(client: &Client, queue: &str, view: &TaskView) -> Result<Reveale
 /// JSON as it is; anything else as base64, since only its type can read it.
 fn readable(codec: Codec, bytes: &[u8]) -> Value {
     let json = if codec == Codec::Json { serde_json::from_slice(bytes).ok() } else { None };
-    json.unwrap_or_else(|| serde_json::json!({ "base64": BASE64.encode(bytes) }))
+    json.unwrap_or_else(|| json!({ "base64": BASE64.encode(bytes) }))
 }
 
 #[derive(Serialize)]
@@ -135,7 +135,15 @@ struct Revealed {
     /// What the latest run told last of how far it is.
     progress: Option<Value>,
     /// What the runs said.
+    #[serde(serialize_with = "dated")]
     log: Log,
+}
+
+/// As the library has it, but with times as all commands write them.
+fn dated<S: Serializer>(log: &Log, serializer: S) -> Result<S::Ok, S::Error> {
+    let line = |line: &Line| json!({ "at": line.at.to_string(), "attempt": line.attempt, "text": line.text });
+    let lines: Vec<_> = log.lines.iter().map(line).collect();
+    json!({ "dropped": log.dropped, "lines": lines }).serialize(serializer)
 }
 
 /// A time that is none at zero.

@@ -141,6 +141,11 @@ impl Config {
                 self.concurrency
             )));
         }
+        let (least, most) = (worker::LEASE_MIN, worker::LEASE_MAX);
+        if !(least..=most).contains(&self.lease.0) {
+            let [lease, least, most] = [self.lease.0, least, most].map(humantime::format_duration);
+            return Err(Error::invalid(format!("lease {lease}; use {least} to {most}")));
+        }
         // A pattern is the beginning of names, with a star behind it.
         let named = self.queues.keys().map(|name| name.strip_suffix('*').unwrap_or(name));
         named.filter(|name| !name.is_empty()).try_for_each(|name| QueueName::parse(name).map(drop))
@@ -242,6 +247,7 @@ mod tests {
             ),
             ("[handler]\na = { webhook = \"https://x/?s3cret\", queue == 5 }", "line 2: "),
             ("broker = \"mysql:x\"\n[handler.a]\nexec = [\"env\"]", "use sqlite:PATH"),
+            ("lease = \"1ms\"\n[handler.a]\nexec = [\"env\"]", "lease 1ms; use 300ms to 1day"),
             ("concurrency = 0\n[handler.a]\nexec = [\"env\"]", "concurrency 0; use 1 to 10000"),
             ("[handler.a]\nexec = [\"env\"]\nconcurrency = 0", "handler.\"a\": concurrency 0"),
             ("[handler.a]\nexec = [\"env\"]\nqueue = \"A b\"", "\"a\": queue name \"A b\""),
