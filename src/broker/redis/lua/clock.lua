@@ -5,6 +5,11 @@ local function now()
   return time[1] * 1000 + floor(time[2] / 1000)
 end
 
+-- How long Redis is to keep what is over in so many ms.
+local function expiry(ms)
+  return ms
+end
+
 local function register(name, callback, flags)
   redis.register_function { function_name = PREFIX .. name, flags = flags, callback = function(keys, args)
     arm()

@@ -6,6 +6,11 @@ local function now()
   return given
 end
 
+-- How long Redis is to keep what is over in so many ms. Its own time goes on while the given one stands still, so an hour longer.
+local function expiry(ms)
+  return ms + 3600000
+end
+
 local function register(name, callback, flags)
   redis.register_function { function_name = PREFIX .. name, flags = flags, callback = function(keys, args)
     arm()

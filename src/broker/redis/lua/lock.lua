@@ -209,7 +209,7 @@ local function write_locks(b, plan, at)
       if row.till == 0 then
         call('SET', b .. 'u:' .. name, stored)
       else
-        call('SET', b .. 'u:' .. name, stored, 'PX', row.till - at)
+        call('SET', b .. 'u:' .. name, stored, 'PX', expiry(row.till - at))
       end
     end
   end

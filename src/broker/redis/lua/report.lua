@@ -16,9 +16,9 @@ local function report(keys, args)
   end
   each('ZREM', keys[1], old)
   call('ZADD', keys[1], at + args[2], worker)
-  call('SET', b .. 'w:' .. worker, args[3], 'PX', args[2])
+  call('SET', b .. 'w:' .. worker, args[3], 'PX', expiry(args[2]))
   local orders = call('HGETALL', b .. 'wo:' .. worker)
-  if #orders > 0 then call('PEXPIRE', b .. 'wo:' .. worker, args[2]) end
+  if #orders > 0 then call('PEXPIRE', b .. 'wo:' .. worker, expiry(args[2])) end
   return orders
 end
 
