@@ -89,7 +89,7 @@ fn every_refusal_of_every_verb_is_a_typed_error() {
 
 /// Requests a second, at most, of one worker with one queue that is refused whatever it asks; greetings of new
 /// connections included.
-const PACE: usize = 120;
+const PACE: usize = 150;
 
 #[test]
 fn a_worker_that_is_refused_does_not_ask_without_end() {

@@ -110,7 +110,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 
 #[test]
 fn a_full_redis_refuses_new_tasks_and_is_drained() {
-    let server = Setup::default().max_memory("8mb", "noeviction").start();
+    let server = Setup::default().max_memory("5mb", "noeviction").start();
     let shop = Shop::at(&server.url());
     let client = shop.client();
     // Before it is full: a key that is new to Redis is written down.

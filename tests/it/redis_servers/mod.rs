@@ -23,7 +23,7 @@ pub mod tls;
 use std::time::{Duration, Instant};
 
 /// Longest a deployment may take to come up, or to be what a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks until there is an answer. For what no server tells of by itself.
 #[track_caller]

@@ -12,7 +12,7 @@ use super::proxy::Target;
 use super::setup::{HARNESS, Setup};
 
 /// Longest a server may take to answer its first PING.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(60);
 /// Longest it may take to answer the harness.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How often a port may turn out to be taken.

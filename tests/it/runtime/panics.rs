@@ -324,7 +324,8 @@ fn a_worker_that_drains_without_a_heartbeater_keeps_its_leases() {
     while beats.try_recv().is_ok() {}
     while beats.recv_timeout(PATIENCE).expect("it beats again while it drains") == 0 {}
     gate.add_permits(1);
-    assert!(matches!(company.settled(&task).0, Decision::Complete(_)));
+    let how = company.settled(&task);
+    assert!(matches!(how.0, Decision::Complete(_)), "{how:?}");
     let error = oncue::block_on(company.worker.run()).expect_err("the heartbeater gave up");
     assert!(error.to_string().contains("heartbeater died too often"), "{error}");
 }
