@@ -42,10 +42,10 @@ pub(super) fn restrict(limits: &Limits, lacks: &mut Vec<String>) -> Result<(), S
         return Ok(());
     };
     let programs = programs(limits, rustix::process::getuid().is_root(), arch);
-    for program in &programs.map_err(|error| format!("seccomp: {error}"))? {
-        if let Err(error) = apply_filter(program) {
-            lacks.push(format!("network, processes: seccomp is not to be had: {error}"));
-        }
+    let programs = programs.map_err(|error| format!("seccomp: {error}"))?;
+    // Each is tried, and it is told once.
+    if let Some(error) = programs.iter().filter_map(|program| apply_filter(program).err()).last() {
+        lacks.push(format!("network, processes: seccomp is not to be had: {error}"));
     }
     Ok(())
 }
@@ -56,8 +56,15 @@ pub(super) fn stay() -> Result<(), String> {
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(()) };
     let exec = [libc::SYS_execve, libc::SYS_execveat].map(|call| (call, Vec::new()));
     let program = compile(Rules::from(exec), libc::EPERM, arch);
-    let applied = apply_filter(&program.map_err(|error| format!("seccomp: {error}"))?);
-    applied.map_err(|error| format!("seccomp: {error}"))
+    match apply_filter(&program.map_err(|error| format!("seccomp: {error}"))?) {
+        // A kernel without filters: told when the cage was put on.
+        Err(seccompiler::Error::Seccomp(error))
+            if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) =>
+        {
+            Ok(())
+        }
+        applied => applied.map_err(|error| format!("seccomp: {error}")),
+    }
 }
 
 fn programs(

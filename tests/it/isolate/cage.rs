@@ -3,7 +3,7 @@
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 
-use super::stage::{Told, run, run_as_nobody};
+use super::stage::{Told, refused, run, run_as_nobody};
 
 /// Runs as whoever runs the tests, and as a user that owns nothing.
 #[track_caller]
@@ -179,4 +179,13 @@ fn what_the_system_lacks_is_told_or_an_error() {
         run_as_nobody(&["fine", "processes=4", "required"]).0["lacks"],
         serde_json::json!([])
     );
+    for processes in ["processes=1", "processes=4"] {
+        // Another kernel would say the same: the handler runs, and one lack is told once.
+        let told = run(&["fine", "unfiltered", processes]);
+        let lacks = told.0["lacks"].as_array().expect("a list").iter();
+        let filters =
+            lacks.filter(|lack| lack.as_str().is_some_and(|lack| lack.contains("seccomp")));
+        assert_eq!((told.result(), filters.count()), (" 1", 1), "{told:?}");
+        assert!(refused(&["fine", "unfiltered", processes, "required"]).contains("seccomp"));
+    }
 }
