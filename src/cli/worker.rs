@@ -125,9 +125,9 @@ struct Row {
 
 /// As the library has it, but with times as all commands write them.
 fn dated<S: Serializer>(about: &About, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut about = serde_json::to_value(about).map_err(S::Error::custom)?;
-    about["started"] = Timestamp(about["started"].as_u64().unwrap_or_default()).to_string().into();
-    about.serialize(serializer)
+    let mut row = serde_json::to_value(about).map_err(S::Error::custom)?;
+    row["started"] = Timestamp(about.started).to_string().into();
+    row.serialize(serializer)
 }
 
 impl Row {
