@@ -43,8 +43,10 @@ pub(super) fn restrict(limits: &Limits, lacks: &mut Vec<String>) -> Result<(), S
     };
     let programs = programs(limits, rustix::process::getuid().is_root(), arch);
     let programs = programs.map_err(|error| format!("seccomp: {error}"))?;
-    // Each is tried, and it is told once.
-    if let Some(error) = programs.iter().filter_map(|program| apply_filter(program).err()).last() {
+    // Each is tried, and what lacks is told once.
+    let failed: Vec<_> =
+        programs.iter().filter_map(|program| apply_filter(program).err()).collect();
+    if let Some(error) = failed.first() {
         lacks.push(format!("network, processes: seccomp is not to be had: {error}"));
     }
     Ok(())
