@@ -86,7 +86,7 @@ async fn claim_shared(shared: Arc<Shared>, lane: usize) {
 const ALONE_PATIENCE: Duration = Duration::from_secs(5);
 /// For how long a worker whose runs did not end in that time is not asked to wait again.
 const BUSY: Duration = Duration::from_secs(60);
-/// For how long tasks run alone, one after the other, before the others have their turn.
+/// For how long tasks run alone, one after the other, before the others have their turn; from the first that begins.
 const ALONE_TURN: Duration = Duration::from_secs(1);
 
 /// The claims of tasks that must run alone: one at a time, asked for once a second at most.
@@ -109,8 +109,8 @@ async fn claim_alone(shared: Arc<Shared>) {
                     () = shared.drained() => {}
                 }
                 let lingers = shared.alone.free() == 0 && shared.turns.held() == 0;
-                let is_over = |(_, since): &(_, Instant)| since.elapsed() > ALONE_TURN;
-                if lingers || desk.seclusion.as_ref().is_some_and(is_over) {
+                let began = desk.seclusion.as_ref().and_then(|seclusion| seclusion.began);
+                if lingers || began.is_some_and(|began| began.elapsed() > ALONE_TURN) {
                     desk.seclusion = None;
                     tokio::time::sleep(jittered(POLL)).await;
                 }
@@ -140,10 +140,16 @@ struct Desk {
     backoff: Backoff,
     /// Told when there are more queues.
     found: Arc<Notify>,
-    /// Keeps all others from being claimed, and since when.
-    seclusion: Option<(OwnedRwLockWriteGuard<()>, Instant)>,
+    seclusion: Option<Seclusion>,
     /// When it was last found that runs here are too long to wait for.
     busy: Option<Instant>,
+}
+
+/// Keeps all others from being claimed.
+struct Seclusion {
+    _company: OwnedRwLockWriteGuard<()>,
+    /// When the first of those that run alone began.
+    began: Option<Instant>,
 }
 
 /// What came of one claim.
@@ -301,7 +307,10 @@ impl Desk {
         let alone = async {
             let seclusion = match before {
                 Some(seclusion) => seclusion,
-                None => (shared.company.clone().write_owned().await, Instant::now()),
+                None => {
+                    let company = shared.company.clone().write_owned().await;
+                    Seclusion { _company: company, began: None }
+                }
             };
             shared.drained().await;
             seclusion
@@ -321,12 +330,16 @@ impl Desk {
     /// once when it comes again. If its company stays it goes back to run beside others.
     async fn take_up_alone(&mut self, turn: &Arc<Turn>, claims: Vec<Claim>) {
         let says_alone = claims.iter().all(|claim| claim.trail.alone);
-        match (self.seclusion.is_some(), says_alone) {
-            (true, true) => hand_out(&self.shared, &self.slots, turn, claims),
+        if let (Some(seclusion), true) = (&mut self.seclusion, says_alone) {
+            seclusion.began.get_or_insert_with(Instant::now);
+            hand_out(&self.shared, &self.slots, turn, claims);
+        } else if says_alone {
             // Of another worker, which was about to begin it.
-            (false, true) => self.put_back(turn, claims, Lane::Alone, false),
-            (_, false) if self.seclude().await => self.put_back(turn, claims, Lane::Alone, true),
-            (_, false) => self.put_back(turn, claims, Lane::Shared, false),
+            self.put_back(turn, claims, Lane::Alone, false);
+        } else if self.seclude().await {
+            self.put_back(turn, claims, Lane::Alone, true);
+        } else {
+            self.put_back(turn, claims, Lane::Shared, false);
         }
     }
 

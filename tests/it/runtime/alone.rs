@@ -23,26 +23,38 @@ async fn wait(task: Number, gates: Data<Arc<Gates>>) -> TaskResult {
     Ok(())
 }
 
-/// A task that was in two crashes, and is to run alone.
-fn crashed(client: &Client, task: impl Into<Draft<Number>>) -> Handle {
-    let task = oncue::block_on(client.enqueue(task)).expect("enqueued");
-    let session = Session::fresh(QueueName::parse("default").expect("a name"));
-    let ask = Ask {
-        session: session.clone(),
-        lease: Duration::from_secs(60),
-        max: 1,
-        lane: Lane::Shared,
-        accept: vec![(KindHash::of("number"), 1)],
-    };
-    let claims = oncue::block_on(client.broker().dequeue(ask)).expect("claimed");
-    let crashes = vec![Crash { at: SystemClock.now(), alone: false }; 2];
-    let mut trail = Trail::default();
-    trail.crashes = crashes;
-    let trail = Some(trail);
-    let order = Order::Release { lane: Lane::Alone };
-    let release = Settlement { trail, ..Settlement::new(claims[0].ticket, order) };
-    oncue::block_on(client.broker().settle(session, vec![release])).expect("released");
-    task
+/// A task that was in two crashes, in the hands of one who will say that it is to run alone.
+struct Suspect {
+    task: Handle,
+    session: Session,
+    release: Settlement,
+}
+
+impl Suspect {
+    fn of(client: &Client, task: impl Into<Draft<Number>>) -> Self {
+        let task = oncue::block_on(client.enqueue(task)).expect("enqueued");
+        let session = Session::fresh(QueueName::parse("default").expect("a name"));
+        let ask = Ask {
+            session: session.clone(),
+            lease: Duration::from_secs(60),
+            max: 1,
+            lane: Lane::Shared,
+            accept: vec![(KindHash::of("number"), 1)],
+        };
+        let claims = oncue::block_on(client.broker().dequeue(ask)).expect("claimed");
+        let mut trail = Trail::default();
+        trail.crashes = vec![Crash { at: SystemClock.now(), alone: false }; 2];
+        let order = Order::Release { lane: Lane::Alone };
+        let release = Settlement { trail: Some(trail), ..Settlement::new(claims[0].ticket, order) };
+        Self { task, session, release }
+    }
+
+    /// Says it, and answers which task it is.
+    fn release(self, client: &Client) -> Handle {
+        let settled = client.broker().settle(self.session, vec![self.release]);
+        oncue::block_on(settled).expect("released");
+        self.task
+    }
 }
 
 fn state(company: &Company, task: &Handle) -> State {
@@ -52,11 +64,12 @@ fn state(company: &Company, task: &Handle) -> State {
 #[test]
 fn nothing_runs_beside_a_task_that_runs_alone() {
     let client = client();
-    let suspect = crashed(&client, Number(1));
+    let suspect = Suspect::of(&client, Number(1));
     let gates = Arc::new(Gates([0, 0, 0].map(Semaphore::new)));
     let neighbour = oncue::block_on(client.enqueue(Number(0))).expect("enqueued");
     let company = Company::start(client, |worker| worker.handle(wait).data(gates.clone()));
     company.started(&neighbour);
+    let suspect = suspect.release(&company.client);
     // Claimed, and not begun while its neighbour runs.
     while state(&company, &suspect) != State::Active {
         std::thread::yield_now();
@@ -76,9 +89,31 @@ fn nothing_runs_beside_a_task_that_runs_alone() {
 }
 
 #[test]
+fn it_runs_alone_however_long_the_others_took_to_end() {
+    // More than it takes to come upon the task and the turn of those that run alone, less than the patience with others.
+    const LONG: Duration = Duration::from_millis(2_500);
+    let client = client();
+    let suspect = Suspect::of(&client, Number(1));
+    let neighbour = oncue::block_on(client.enqueue(Number(0))).expect("enqueued");
+    let company = Company::start(client, |worker| {
+        worker.handle(async |task: Number| -> TaskResult {
+            if task.0 == 0 {
+                tokio::time::sleep(LONG).await;
+            }
+            Ok(())
+        })
+    });
+    company.started(&neighbour);
+    let suspect = suspect.release(&company.client);
+    company.settled(&suspect);
+    let (_, report) = company.end();
+    assert_eq!(report.released, 1, "it went back once, and began when it came again");
+}
+
+#[test]
 fn a_task_that_cannot_run_alone_soon_runs_beside_others_and_is_not_held_to_have_been_alone() {
     let client = client();
-    let suspect = crashed(&client, Number(1));
+    let suspect = Suspect::of(&client, Number(1));
     let neighbour = oncue::block_on(client.enqueue(Number(0))).expect("enqueued");
     let gates = Arc::new(Gates([0, 0, 0].map(Semaphore::new)));
     let company = Company::start(client, |worker| {
@@ -89,6 +124,7 @@ fn a_task_that_cannot_run_alone_soon_runs_beside_others_and_is_not_held_to_have_
             .shutdown_timeout(Duration::ZERO)
     });
     company.started(&neighbour);
+    let suspect = suspect.release(&company.client);
     company.started(&suspect);
     let view = show(&company.client, &suspect).expect("there");
     assert_eq!((view.trail.alone, view.trail.crashes.len()), (false, 2));
@@ -99,8 +135,8 @@ fn a_task_that_cannot_run_alone_soon_runs_beside_others_and_is_not_held_to_have_
 #[test]
 fn a_run_alone_that_cannot_be_stopped_keeps_nobody_waiting_once_it_is_given_up() {
     let client = client();
-    let suspect =
-        crashed(&client, Number(1).draft().timeout(Duration::from_millis(20)).max_retry(0));
+    let suspect = Number(1).draft().timeout(Duration::from_millis(20)).max_retry(0);
+    let suspect = Suspect::of(&client, suspect).release(&client);
     let (free, gate) = std::sync::mpsc::channel::<()>();
     let gate = Arc::new(std::sync::Mutex::new(gate));
     let company = Company::start(client, |worker| {
