@@ -194,7 +194,8 @@ fn an_interrupted_drill_leaves_no_process_and_no_file() {
 fn the_processes_of_a_drill_that_was_killed_end() {
     let folder = folder();
     let (mut child, processes) = under_way(folder.path());
-    assert!(processes.iter().all(lives), "they live as long as it does");
+    // It kills some itself, at any time.
+    assert!(processes.iter().any(lives), "they live as long as it does");
     child.kill().expect("killed");
     child.wait().expect("reaped");
     until(|| (!processes.iter().any(lives)).then_some(()));
