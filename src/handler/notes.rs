@@ -1,7 +1,8 @@
 //! What a run wants written beside its task: how far it is, what it says, which effects are done.
 //!
 //! The handler asks here, on any thread; whoever runs the task seals it and writes it. Progress and log are best effort
-//! and lag a little; an effect that is done is written before the handler goes on.
+//! and lag a little, so that a run which never stops telling is no load; an effect that is done is written before the
+//! handler goes on.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -127,6 +128,17 @@ impl Notes {
             self.news.notified().await;
         }
     }
+
+    /// Waits until something is wanted that a run waits for, or the run has ended.
+    pub(crate) async fn pressing(&self) {
+        let is_pressing = || {
+            let state = self.state();
+            state.closed || state.wanted.as_ref().is_some_and(|wanted| !wanted.effects.is_empty())
+        };
+        while !is_pressing() {
+            self.news.notified().await;
+        }
+    }
 }
 
 fn over() -> Error {
@@ -135,7 +147,7 @@ fn over() -> Error {
 
 impl TaskContext {
     /// Tells how far the run is: any value, at most 16 KiB as JSON. The latest is kept, sealed, and reaches whoever
-    /// [watches](crate::Handle::progress); several in quick succession may be told as one.
+    /// [watches](crate::Handle::progress), ten times a second at most: of several in quick succession the last is told.
     pub fn progress<P: Serialize + ?Sized>(&self, progress: &P) -> Result<()> {
         let json = serde_json::to_vec(progress).map_err(|error| {
             Error::invalid("a progress must have a form in JSON").because(error)
@@ -235,5 +247,27 @@ impl TaskContext {
             return Err(over());
         }
         told.await.unwrap_or_else(|_| Err(over()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn effects_and_the_end_press_and_nothing_else_does() {
+        let presses = |notes: &Notes| notes.pressing().now_or_never().is_some();
+        let notes = Notes::default();
+        notes.want(|wanted| wanted.progress = Some(Vec::new()));
+        notes.want(|wanted| wanted.log = Some(Log::default()));
+        assert!(!presses(&notes));
+        let (tell, _told) = oneshot::channel();
+        notes.want(|wanted| wanted.effects.push(Effect::Known(tell)));
+        assert!(presses(&notes));
+        assert_eq!(notes.next().now_or_never().flatten().expect("all of it").effects.len(), 1);
+        assert!(!presses(&notes));
+        assert!(!notes.close() && presses(&notes));
     }
 }

@@ -15,11 +15,15 @@ use super::job::Job;
 /// How long the end of a run waits for its last notes at most.
 pub(super) const LAST_NOTES: Duration = Duration::from_secs(5);
 
+/// Between two writes of how far a run is and what it says: one that never stops telling is no load to speak of.
+const PACE: Duration = Duration::from_millis(100);
+
 /// Writes what the run wants written, until it has ended.
 pub(super) async fn write(job: &Job, context: &TaskContext, shared: &Shared) {
     let mut book = Book { job, shared, attempt: context.attempt(), log: None, effects: None };
     while let Some(wanted) = context.run().notes.next().await {
         book.write(*wanted).await;
+        let _ = tokio::time::timeout(PACE, context.run().notes.pressing()).await;
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use oncue::outcome::Decision;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::company::*;
+use super::proxy::Proxy;
 
 on_both! {
     progress_is_pushed_until_the_end
@@ -125,6 +126,37 @@ fn notes_are_of_one_task_and_bounded(client: Client) {
     let log = oncue::block_on(one.log()).expect("a log");
     assert_eq!(log.lines.len() as u64 + log.dropped, 200);
     assert!(log.lines.last().expect("kept").text.starts_with("199 "));
+    company.end();
+}
+
+#[test]
+fn a_run_that_never_stops_telling_is_no_load() {
+    const STEPS: u64 = 20_000;
+    let (mut proxy, written) = (Proxy::of(broker()), Arc::new(AtomicU32::new(0)));
+    let count = written.clone();
+    proxy.note = Box::new(move |inner, (session, notes)| {
+        count.fetch_add(1, Ordering::Relaxed);
+        inner.note(session, notes)
+    });
+    let company = Company::start(client_of(Arc::new(proxy)), |worker| {
+        worker.handle(async |_: Number, context: TaskContext| {
+            let began = Instant::now();
+            for step in 0..STEPS {
+                context.progress(&step)?;
+                context.log(step);
+                tokio::task::yield_now().await;
+            }
+            TaskResult::Ok(began.elapsed())
+        })
+    });
+    let task = company.put(Number(0));
+    let ran = oncue::block_on(async { task.result::<Duration>().await }).expect("it ends");
+    // Ten times a second, and once more when it ends: how far it is, and what it says.
+    let most = 2 * (ran.as_millis() / 100 + 2);
+    assert!(u128::from(written.load(Ordering::Relaxed)) <= most, "{written:?} writes in {ran:?}");
+    assert_eq!(oncue::block_on(task.progress::<u64>()).expect("kept"), Some(STEPS - 1));
+    let log = oncue::block_on(task.log()).expect("a log");
+    assert_eq!(log.dropped + log.lines.len() as u64, STEPS);
     company.end();
 }
 

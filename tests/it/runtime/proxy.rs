@@ -22,6 +22,7 @@ pub struct Proxy {
     pub advance: Hook<(QueueName, usize), Advanced>,
     pub reclaim: Hook<Sweep, Vec<Claim>>,
     pub wait: Hook<(Wake, Option<u64>), u64>,
+    pub note: Hook<(Session, Vec<Note>), Vec<Settled>>,
     pub show: Hook<(QueueName, TaskId), Option<TaskView>>,
     /// Finds every key good, without a look at the broker.
     pub trusting: bool,
@@ -39,6 +40,7 @@ impl Proxy {
             advance: Box::new(|inner, (queue, limit)| inner.advance(queue, limit)),
             reclaim: Box::new(|inner, sweep| inner.reclaim(sweep)),
             wait: Box::new(|inner, (wake, seen)| inner.wait(wake, seen)),
+            note: Box::new(|inner, (session, notes)| inner.note(session, notes)),
             show: Box::new(|inner, (queue, id)| inner.show(queue, id)),
             trusting: false,
         }
@@ -82,7 +84,7 @@ impl Broker for Proxy {
 
 impl Annotate for Proxy {
     fn note(&self, session: Session, notes: Vec<Note>) -> Reply<Vec<Settled>> {
-        self.inner.note(session, notes)
+        (self.note)(&self.inner, (session, notes))
     }
 
     fn notes(&self, queue: QueueName, id: TaskId) -> Reply<Vec<(Slot, Kept)>> {
