@@ -94,7 +94,7 @@ pub(super) async fn probe(
     if !told.swap(true, Ordering::Relaxed) {
         let (aof, replicas) = (field("aof_enabled") == "1", field("connected_slaves"));
         let window = if aof {
-            "what its appendfsync allows, by default the last second; nothing if only the process dies"
+            "what its appendfsync allows, by default the last second, two if the disk is busy"
         } else {
             "all since its last snapshot, or everything: it has no append-only file"
         };
