@@ -143,10 +143,10 @@ fn what_a_worker_may_not_enqueue_stops_nothing_else_and_is_tried_again() {
         inner.enqueue(batch)
     });
     let served = oncue::Lane::strict(["default", "closed"]);
-    let worker = scene.worker_on(Arc::new(proxy), |worker| worker.lane(served));
     scene.put(entry("open", "@hourly", 1));
     let closed = Entry::new("closed", "@hourly", Number(2).draft().queue("closed"));
     scene.put(closed.expect("an entry"));
+    let worker = scene.worker_on(Arc::new(proxy), |worker| worker.lane(served));
     let mut denials = 0;
     for hour in 1..=3 {
         scene.pass(HOUR);
