@@ -7,7 +7,8 @@ use std::collections::HashMap;
 #[cfg(feature = "failpoints")]
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Which named places are still to panic, and how often. It is handed to whatever is to die, so that tests do not share one.
+/// Which named places are still to panic, and how often. Each test hands its own to what is to die, so that none is
+/// shared.
 #[cfg(feature = "failpoints")]
 #[derive(Debug, Default)]
 pub struct FailPoints(Mutex<HashMap<&'static str, Plan>>);

@@ -1,7 +1,7 @@
 //! Around a run: middleware of a worker, in the order added, the first one outermost.
 //!
-//! It runs where the handler's run is kept, on its thread and within its time. It sees the context and the outcome,
-//! never the payload.
+//! It runs on the thread that drives the run (for blocking handlers and the like not the handler's own), and within the
+//! run's time. It sees the context and the outcome, never the payload.
 
 use std::fmt;
 use std::rc::Rc;

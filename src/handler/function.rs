@@ -1,6 +1,6 @@
 //! Functions as handlers: `async fn` on a worker arbiter, blocking `fn` on a bounded pool of threads.
 //!
-//! The first argument is the task; `Data<T>` and `TaskContext` may follow in any order, up to four.
+//! The first argument is the task; up to three more may follow, `Data<T>` and `TaskContext` in any order.
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,8 +1,9 @@
 //! Handlers: what runs a task.
 //!
-//! A handler is a plain `async fn`, one for many tasks at once, a blocking `fn`, an actix actor made by a factory, a `fn` in a process of its
-//! own, any program, or a webhook. All of them become one [`Route`] per kind, which is all the runtime knows. A handler
-//! sees the opened task, never the broker; how its end is settled is decided by [`outcome`](crate::outcome).
+//! A handler is a plain `async fn`, one for many tasks at once, a blocking `fn`, an actix actor made by a factory, a
+//! `fn` in a process of its own, any program, or a webhook. All of them become one [`Route`] per kind, which is all the
+//! runtime knows. A handler sees the opened task, never the broker; how its end is settled is decided by
+//! [`outcome`](crate::outcome).
 
 mod actor;
 mod around;

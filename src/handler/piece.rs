@@ -39,7 +39,7 @@ impl Piece {
     }
 }
 
-/// The list of a piece while it is drawn up. Nobody's piece is complete before it is dropped.
+/// Enrols the members of a piece. The piece is not complete before this is dropped.
 pub(crate) struct Roll {
     piece: Arc<Piece>,
     join: mpsc::UnboundedSender<(u32, Joined)>,
@@ -89,7 +89,7 @@ impl Member {
         self.piece.turn.clone().acquire_owned().await.expect("it is never closed")
     }
 
-    /// Joins. The first to do so is answered where all come out, and sees to them.
+    /// Joins. The first to do so gets the end where all of them come out, and sees to them.
     pub(super) fn join(self, joined: Joined) -> Option<Coming> {
         // It fails if whoever saw to them is gone: then `joined` is dropped, which tells its run.
         let _ = self.join.send((self.number, joined));

@@ -32,7 +32,7 @@ pub(crate) struct Input {
     pub(crate) body: crate::seal::Plaintext,
     /// Whether a result would be kept.
     pub(crate) keep: bool,
-    /// Whether it is let through to see how its kind fares: it waits for its replica, come what may.
+    /// Whether it is the probe that ends a quarantine: it waits for its replica, though its kind is not served.
     pub(crate) probe: bool,
     pub(crate) hold: Hold,
     /// Its part in the piece of work it belongs to, for a runner that gathers.
@@ -73,11 +73,11 @@ pub(crate) trait Keeper: Send + Sync {
     /// A replica is at its end: how is told by [`exited`](Self::exited), a little later.
     fn dying(&self);
 
-    /// A replica ended so. It is made anew when the answer comes, and not if it never can.
+    /// A replica ended, and how. It is made anew once the receiver has its message, and never if the sender is dropped.
     fn exited(&self, exit: Exit, why: &str) -> oneshot::Receiver<()>;
 
-    /// A run was told to stop so long ago and goes on, on a thread nobody can take from it; counted until what
-    /// is answered is dropped.
+    /// A run was told to stop this long ago and goes on, on a thread that cannot be taken from it. It is counted until
+    /// the value returned is dropped.
     fn lingers(&self, context: &TaskContext, silent: Duration) -> Box<dyn Any>;
 }
 
@@ -117,8 +117,8 @@ pub(crate) trait RunnerFactory: Send + Sync {
     fn takes_a_thread(&self) -> bool {
         false
     }
-    /// What is to be done before the worker starts, if anything, at most so many runs at once; answers what this
-    /// system cannot enforce.
+    /// What is to be done before the worker starts, if anything, for at most this many runs at once; its output is
+    /// what this system cannot enforce.
     fn prepare<'a>(&'a self, _: &'a Kind, _: usize) -> Option<BoxFuture<'a, Result<Vec<String>>>> {
         None
     }

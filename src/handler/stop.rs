@@ -1,4 +1,5 @@
-//! What a run is told from outside: to stop, that its task is cancelled, that its lease is lost. One small allocation a run.
+//! What a run is told from outside: to stop, that its task is cancelled, that its lease is lost. One small allocation
+//! per run.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -38,7 +39,7 @@ impl Stop {
         self.tell(ASKED | CANCELLED);
     }
 
-    /// The handler is to be called; answers whether it may be: of a run that was given up before, the task is another's.
+    /// The handler is to be called; answers whether it may be: the task of a run that was given up is another's.
     pub(crate) fn begin(&self) -> bool {
         let begin = |told| (told & (ENDED | LOST) == 0).then_some(told | BEGAN);
         self.told.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin).is_ok()

@@ -70,8 +70,8 @@ fn count_for_user(limits: &Limits, why: &str, lacks: &mut Vec<String>) -> Result
     set(Resource::Nproc, most, most)
 }
 
-/// No memory on the disk, where a payload would outlive its task. A file is never less than a page; a program that takes
-/// cores from a pipe gets them whatever the limit, unless it is 1.
+/// No core dump: on disk a payload would outlive its task. With a limit of 1 byte no file is written, and none goes to
+/// a program that takes dumps from a pipe; a limit of 0 does not stop that.
 pub(super) fn leave_no_core() -> Result<(), String> {
     let most = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
     setrlimit(Resource::Core, most(1))

@@ -11,7 +11,7 @@ use super::limits::Limits;
 /// Why there is no answer. The class is certain, the rest of the message is a hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ending {
-    /// `cpu`, `wall`, `signal(n)`, `exit(n)`, `protocol` or `start`.
+    /// `cpu`, `wall`, `signal(n)`, `exit(n)`, `exit` (nobody knows how), `result`, `protocol` or `start`.
     pub(crate) class: String,
     pub(crate) message: String,
     /// What it printed last.

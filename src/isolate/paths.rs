@@ -55,7 +55,7 @@ pub(super) fn restrict(
     let execute: BitFlags<AccessFs> = AccessFs::Execute.into();
     let write = AccessFs::from_all(WRITTEN_FOR) & !execute;
     let names: &[&str] = if limits.network == Network::All { &NAMES } else { &[] };
-    // Follows to the file even if it was replaced on the disk since this program started.
+    // This link leads to the program that runs, even if the file was replaced on disk since.
     let own = program.unwrap_or("/proc/self/exe");
     let restrict = || {
         Ruleset::default()

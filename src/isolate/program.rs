@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 ///
 /// It starts in a cage, with the environment given here and no other. Exit 0 is success, 65
 /// (`EX_DATAERR`) says that no retry can help, all others, 75 (`EX_TEMPFAIL`) among them, are failures that are retried
-/// by the policy of the kind, under the class `exit(n)`. What it prints on standard error is kept, sealed and bounded,
-/// when it fails.
+/// by the policy of the kind, under the class `exit(n)`. What it prints on standard error is the log of its task, and
+/// the detail of a failure: sealed, and its last 6 KiB only.
 ///
 /// ```no_run
 /// let program = oncue::Program::new("/usr/local/bin/resize").arg("--fast").env("LANG", "C");

@@ -1,8 +1,8 @@
-//! The two threads behind all children of this program: one that starts them, one that buries them. A child that does not
-//! end soon is waited for by a thread of its own, so that it keeps no other's slot.
+//! The two threads behind all children of this program: one starts them, one reaps them. A child that does not end soon
+//! is waited for by a thread of its own, so that it does not hold up the slots of others.
 //!
 //! The kernel tells a child of its parent's death when the *thread* that started it ends: so that thread never ends, not
-//! by a panic either. A child is dead only when it is reaped: until then its slot stays taken.
+//! even by a panic. A child is dead only when it is reaped: until then its slot stays taken.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,7 +41,7 @@ impl Body {
         self.0.as_mut().expect("a child that is not dropped")
     }
 
-    /// What is free once the child is gone; the last one is handed back.
+    /// Sets what is freed once the child is gone; hands back what was set before.
     pub(super) fn hold(&mut self, hold: Option<Hold>) -> Option<Hold> {
         std::mem::replace(&mut self.inner().hold, hold)
     }

@@ -74,8 +74,8 @@ fn programs(
     is_root: bool,
     arch: TargetArch,
 ) -> Result<Vec<BpfProgram>, BackendError> {
-    // Its flags are in memory, where no filter sees them, and the control group a process is born in with them: any that
-    // its user may write to. libc then takes `clone`.
+    // `clone3` takes its flags from memory, where no filter sees them, and with them the control group the process is
+    // born in: any that its user may write to. Where it is unknown, libc takes `clone`.
     let unknown = Rules::from([(libc::SYS_clone3, Vec::new())]);
     let refused = compile(refuse(limits, is_root)?, libc::EPERM, arch)?;
     let mut programs = vec![refused, compile(unknown, libc::ENOSYS, arch)?];

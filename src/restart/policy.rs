@@ -90,8 +90,8 @@ pub enum OnExceeded {
         /// How long.
         probe_after: Duration,
     },
-    /// It is the exit of the group it belongs to: the worker's [`Strategy`](super::Strategy) and budget apply. At the top, where
-    /// nobody is above, the worker shuts down.
+    /// It counts as an exit of the group it belongs to: the worker's [`Strategy`](super::Strategy) and budget apply.
+    /// At the top, with nobody above, the worker shuts down.
     Escalate,
     /// Its kind is no longer served by this worker; its tasks are left to others.
     StopChild,
@@ -103,7 +103,7 @@ pub enum OnExceeded {
 /// cost. A child never gets more time than its parent gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// So long.
+    /// For this long at most.
     Timeout(Duration),
     /// Not at all.
     BrutalKill,

@@ -56,7 +56,7 @@ pub enum Standing {
 /// The recent exits of one child.
 #[derive(Clone, Debug, Default)]
 struct History {
-    /// Those in the window; at most one more than the policy allows.
+    /// Those in the window; at most as many as the policy allows.
     exits: VecDeque<Instant>,
     /// Restarts since the last quiet time.
     streak: u32,
@@ -101,7 +101,7 @@ impl Record {
         }
     }
 
-    /// `child` ended so at `now`: what is to be done. `chance` is uniform in `[0, 1)`.
+    /// `child` ended at `now`: what is to be done about it. `chance` is uniform in `[0, 1)`.
     pub fn exited(
         &mut self,
         policy: &Policy,
@@ -168,7 +168,7 @@ impl Record {
         self.dying = matches!(self.standing, Standing::Probing { .. });
     }
 
-    /// Who was dying is replaced before its exit was told: it never will be.
+    /// The child that was dying was replaced before its exit was reported: no report will come.
     pub fn replaced(&mut self) {
         self.dying = false;
     }

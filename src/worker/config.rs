@@ -18,7 +18,7 @@ pub const LEASE_MIN: Duration = Duration::from_millis(300);
 pub const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long a shutdown waits for runs to end, as [`Policy::ROOT`] says.
 pub const SHUTDOWN: Duration = Duration::from_secs(25);
-/// How long a thread may not turn, and a run that was told to stop may not answer.
+/// How long a thread may make no progress, or a run not answer that was told to stop, before it is given up.
 pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// How long before the limit of a shutdown handlers are asked to stop.
 pub const STOP_NOTICE: Duration = Duration::from_secs(5);

@@ -20,7 +20,7 @@ pub(crate) struct Echo {
     question: u64,
     /// When it was last looked at.
     looked: Duration,
-    /// For how long the question has been open, as far as somebody looked.
+    /// How long the question has been open, counting only time in which somebody looked.
     silent: Duration,
 }
 

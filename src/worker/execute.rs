@@ -139,7 +139,7 @@ impl Drop for Begun {
 }
 
 /// Waits for what a run needs before its time begins: the others of its batch, or its turn among those it was claimed
-/// with, and a thread. Nothing: it is to stop before.
+/// with, and a thread. None if it is to stop before it began.
 async fn admit(
     job: &mut Job,
     runner: &dyn Runner,
@@ -168,8 +168,8 @@ async fn admit(
     Some(permit)
 }
 
-/// Whether it is no company for others though it was claimed without its group: one that must run alone, and one of a
-/// group, whose name is not theirs.
+/// Whether a task that was claimed by itself must not share a batch with others: it must run alone, or it belongs to a
+/// group, which they do not.
 fn is_by_itself(job: &Job) -> bool {
     let is_of_a_group = |header: Header| header.group.is_some();
     job.claim.trail.alone || job.claim.stored.header().is_ok_and(is_of_a_group)

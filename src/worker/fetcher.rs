@@ -158,7 +158,7 @@ struct Claimed {
     count: usize,
     /// Whether a kind may have more for us, but had no more room.
     limited: bool,
-    /// Whether all came that was asked for, or could: no wake-up tells of what is left.
+    /// Whether the answer was as large as it may be, so that more may be waiting: no wake-up tells of that.
     more: bool,
 }
 
@@ -325,9 +325,10 @@ impl Desk {
         self.seclusion.is_some()
     }
 
-    /// A task that must run alone is claimed twice. First it waits here until its company is gone, with a trail that
-    /// says that it is not alone, for all this may crash; then it goes back with one that says it is, and begins at
-    /// once when it comes again. If its company stays it goes back to run beside others.
+    /// A task that must run alone is claimed twice. First it waits here until nothing else is in our hands; its trail
+    /// does not say `alone` yet, so that a crash meanwhile does not count as one alone. Then it goes back with a trail
+    /// that says so, and begins at once when it is claimed again. If the others do not end in time it goes back to run
+    /// beside them.
     async fn take_up_alone(&mut self, turn: &Arc<Turn>, claims: Vec<Claim>) {
         let says_alone = claims.iter().all(|claim| claim.trail.alone);
         if let (Some(seclusion), true) = (&mut self.seclusion, says_alone) {

@@ -1,5 +1,5 @@
-//! The Heartbeater: extends leases, and keeps watch. On a thread of its own, where no code of users runs: no handler, hook or
-//! listener can stop it.
+//! The Heartbeater: extends leases, and keeps watch. It has a thread of its own, on which no code of users runs: no
+//! handler, hook or listener can stop it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,7 +15,7 @@ use crate::task::{TaskId, Trail};
 
 use super::Shared;
 
-/// Is told.
+/// A hook: called with what it is told.
 type Hook = Arc<dyn Fn(&Failed) + Send + Sync>;
 
 /// The hooks of a worker.
@@ -74,7 +74,7 @@ impl Hooks {
             || matches!(decision, Decision::Archive(_)) && !self.archive.is_empty()
     }
 
-    /// Tells. A panic in a hook is the hook's own.
+    /// Calls the hooks this is for. A panic in a hook is the hook's own.
     pub(super) fn tell(&self, failed: &Failed) {
         let error = self.error.iter().filter(|_| failed.class.is_some());
         let archive = self.archive.iter().filter(|_| failed.reason().is_some());
@@ -91,14 +91,14 @@ impl Hooks {
 pub(super) struct Ended<'a> {
     pub(super) id: TaskId,
     pub(super) queue: &'a QueueName,
-    /// As it is from now on.
+    /// As it is after this end.
     pub(super) trail: &'a Trail,
     pub(super) attempt: u32,
     pub(super) class: Option<&'a String>,
     pub(super) decision: Decision,
-    /// What was said now.
+    /// The message of this end; empty if there is none.
     pub(super) said: &'a str,
-    /// To open what was said before.
+    /// The record, which opens the message of an earlier failure.
     pub(super) stored: Option<&'a Stored>,
 }
 

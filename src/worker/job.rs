@@ -95,8 +95,8 @@ impl Job {
         &self.turn.session.queue
     }
 
-    /// Whether its run may begin: our lease is good, it was not given up with its thread, its kind is served, nobody is in
-    /// a hurry.
+    /// Whether its run may begin: our lease is good, it was not given up with its thread, its kind is served, and runs
+    /// are not being cut short.
     pub(crate) fn is_good(&self) -> bool {
         let passes = |pass: &Pass| pass.is_good() && !pass.ward.cut.is_cancelled();
         self.turn.is_good() && !self.held.stop.is_lost() && self.pass.as_ref().is_some_and(passes)

@@ -13,7 +13,7 @@ use crate::queue::{NAME_BYTES_MAX, QueueName};
 use super::config::chance;
 use super::slots::Slots;
 
-/// Most queues that patterns of one worker stand for.
+/// Most queues that one pattern stands for.
 pub const PATTERN_QUEUES_MAX: usize = 1_000;
 
 /// What a lane is told to serve.

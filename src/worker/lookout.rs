@@ -1,7 +1,7 @@
-//! The lookout: finds threads that do not turn, and memory that grows beyond what it may. It lives with the Heartbeater.
+//! The lookout: finds threads that do not turn, and memory beyond its limit. It lives with the Heartbeater.
 //!
-//! It finds and tells, and stops beats when the control thread is silent, since what cannot be settled any more is better
-//! left to other workers. What else follows is the tree's business.
+//! It reports what it finds, and stops the beats when the control thread is silent: what cannot be settled any more is
+//! better left to other workers. What else follows is the tree's business.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::{Order, Shared};
 
 /// How often threads are asked for an echo within the shortest patience with one.
 const LOOKS: u32 = 8;
-/// Of that patience a look counts for this part at most, however long ago the last one was.
+/// One look adds at most this part of that patience to a silence, however long ago the look before it was.
 const LOOKS_MIN: u32 = 4;
 
 pub(super) struct Lookout {

@@ -96,8 +96,9 @@ pub struct Report {
     pub restarts: u64,
 }
 
-/// What a worker is told to do. On its way unbounded: one per call of the handle, per signal, per actor that gave
-/// up, per thread that is stuck, and per beat that fails; of errands one that asks for an echo.
+/// What a worker is told to do. The channel has no bound, but what is sent has: one per call of the handle, per signal,
+/// per actor that gave up, per thread that is stuck, and per beat that fails; and one errand at a time that asks for an
+/// echo.
 pub(crate) enum Order {
     Quiet,
     Shutdown {

@@ -1,4 +1,4 @@
-//! The Processor: one per handler and arbiter. Spawns each run; never runs a handler in its own turn.
+//! The Processor: one per handler and arbiter, or per replica. Spawns each run; never runs a handler in its own turn.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -98,8 +98,8 @@ impl Lane {
     }
 }
 
-/// The end of a lane, where its things are taken out. Dropped, it drops what is left in there, which holds the turn
-/// that holds the lane.
+/// The receiving end of a lane. Dropping it drops what is left in the lane, and so breaks a cycle: what is left holds
+/// the turn, which holds the lane.
 pub(crate) struct LaneEnd(pub(crate) Arc<Lane>);
 
 impl Drop for LaneEnd {

@@ -45,7 +45,7 @@ impl Handler<Exited> for Supervisor {
     }
 }
 
-/// How long before a limit the runs are asked to stop, and how long they then have.
+/// When runs are asked to stop, counted from the start of a shutdown with this limit, and how long they then have.
 fn with_notice(limit: Duration) -> (Duration, Duration) {
     let notice = limit.saturating_sub(STOP_NOTICE).max(limit / 2);
     (notice, limit.saturating_sub(notice))

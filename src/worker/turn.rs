@@ -148,7 +148,7 @@ impl Turn {
         held.taken().filter(on_it).map(|task| task.ticket.kind).collect()
     }
 
-    /// They no longer are.
+    /// The tasks in these seats are no longer in our hands.
     pub(crate) fn forget(&self, seats: impl IntoIterator<Item = usize>) {
         let mut held = self.held();
         for seat in seats {

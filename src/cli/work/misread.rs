@@ -1,6 +1,6 @@
-//! What TOML and serde say of a file that cannot be read, in the words of who wrote it: the line, the key, what to write.
+//! What TOML and serde say of a file that cannot be read, in terms its author knows: the line, the key, what to write.
 //!
-//! No value is repeated but numbers: tokens may stand in strings.
+//! Of values only numbers and booleans are repeated: strings may hold tokens.
 
 use oncue::Error;
 

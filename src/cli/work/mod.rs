@@ -1,4 +1,4 @@
-//! `oncue work`: a worker whose handlers are programs and webhooks, as a file says. And `oncue config`: what the file says.
+//! `oncue work`: a worker whose handlers are programs and webhooks, as a file says. `oncue config` checks and shows it.
 
 mod file;
 mod handler;

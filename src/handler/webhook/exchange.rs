@@ -1,7 +1,8 @@
 //! One request and its answer, on a connection of its own that ends with it.
 //!
-//! Nothing is spawned: dropped, the exchange closes its connection at once. It follows no redirect, asks no proxy,
-//! unpacks nothing. What an answer means for a task is not known here.
+//! Dropped, the exchange closes its connection at once: nothing is spawned but the look-up of a name, which tokio does
+//! on a thread. It follows no redirects, uses no proxy and decompresses nothing. What an answer means for a task is
+//! not known here.
 
 use std::error::Error as StdError;
 use std::fmt::Write;

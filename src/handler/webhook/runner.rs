@@ -1,7 +1,8 @@
 //! Runs of a webhook: a task becomes a request, its answer becomes an outcome.
 //!
-//! A run is a future without anything spawned: whatever ends it, timeout, cancellation or a lost lease, ends its
-//! exchange. No connection is kept: one that the receiver closed meanwhile would cost an attempt.
+//! A run spawns nothing but the look-up of a name, which tokio does on a thread: whatever ends the run (timeout,
+//! cancellation, a lost lease) ends its exchange. No connection is kept: one that the receiver closed meanwhile would
+//! cost an attempt.
 
 use std::rc::Rc;
 use std::sync::Arc;
