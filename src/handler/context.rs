@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::queue::{Kind, QueueName};
 use crate::task::TaskId;
 
+use super::piece::Piece;
 use super::{DataMap, Notes, Stop};
 
 /// The run a handler is in: whose task, which attempt, and when to stop.
@@ -44,6 +45,8 @@ pub(crate) struct Run {
     pub(crate) stop: Arc<Stop>,
     pub(crate) data: Arc<DataMap>,
     pub(crate) notes: Notes,
+    /// The piece of work it is part of, if it is.
+    pub(crate) piece: Option<Arc<Piece>>,
 }
 
 impl TaskContext {

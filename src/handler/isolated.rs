@@ -295,6 +295,7 @@ fn handle<F: BlockingFn<Args>, Args>(
         stop: Arc::new(Stop::default()),
         data: Arc::new(DataMap::default()),
         notes: Notes::told_to(Box::new(move |wanted| pass_on(&tell, wanted))),
+        piece: None,
     });
     let codec = Codec::from_byte(call.codec)?;
     let task = crate::task::read(call.version, codec, &call.body).map_err(TaskError::unread)?;

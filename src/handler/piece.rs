@@ -17,7 +17,7 @@ pub(super) type Coming = mpsc::UnboundedReceiver<(u32, Joined)>;
 
 /// What the members of a piece share.
 pub(crate) struct Piece {
-    /// Held by the one whose turn it is.
+    /// Held by the one whose turn it is; closed once no other's will come.
     turn: Arc<Semaphore>,
     /// For the first to join.
     coming: Mutex<Option<Coming>>,
@@ -36,6 +36,12 @@ impl Piece {
     /// whoever handles those of another.
     pub(crate) fn is_of(&self, group: Option<&str>) -> bool {
         self.group.get_or_init(|| group.map(str::to_owned)).as_deref() == group
+    }
+
+    /// Whoever waits for its turn waits no longer: the one whose turn it is goes on, maybe for ever, though it was given
+    /// up.
+    pub(crate) fn disband(&self) {
+        self.turn.close();
     }
 }
 
@@ -85,8 +91,9 @@ impl Member {
     }
 
     /// Waits until no other member runs; the next one's turn comes when the answer is dropped. In the order of asking.
-    pub(crate) async fn turn(&self) -> OwnedSemaphorePermit {
-        self.piece.turn.clone().acquire_owned().await.expect("it is never closed")
+    /// None if it will not come.
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.piece.turn.clone().acquire_owned().await.ok()
     }
 
     /// Joins. The first to do so gets the end where all of them come out, and sees to them.
@@ -121,10 +128,13 @@ mod tests {
     fn members_take_turns_and_share_a_chance_and_a_group() {
         let mut roll = Roll::new();
         let (one, two) = (roll.enrol(), roll.enrol());
-        let turn = one.turn().now_or_never().expect("nobody before it");
+        let turn = one.turn().now_or_never().flatten().expect("nobody before it");
         assert!(two.turn().now_or_never().is_none());
         drop(turn);
-        assert!(two.turn().now_or_never().is_some());
+        let turn = two.turn().now_or_never().flatten().expect("nobody left before it");
+        two.piece().disband();
+        assert!(one.turn().now_or_never().expect("an answer").is_none());
+        drop(turn);
         let (one, two) = (one.piece(), two.piece());
         assert_eq!((one.chance(|| 0.1), two.chance(|| 0.2)), (0.1, 0.1));
         assert!(one.is_of(Some("a")) && two.is_of(Some("a")));

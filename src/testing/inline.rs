@@ -125,6 +125,7 @@ impl Inline {
             stop: self.stop,
             data: Arc::new(self.data),
             notes: Notes::default(),
+            piece: None,
         };
         let context = TaskContext::new(run);
         let (codec, version) = (T::CODEC, T::VERSION);

@@ -85,15 +85,15 @@ pub(crate) async fn execute(mut job: Box<Job>, runner: Rc<dyn Runner>, shared: A
     let end = match poll!(&mut run) {
         Poll::Ready(ended) => {
             let end = ended_as(ended, &begun.job().held.stop);
+            give_up(run, begun.job());
             if context.run().notes.close() {
                 Box::pin(last_notes(end, begun.job(), &context, &begun.shared)).await
             } else {
                 end
             }
         }
-        Poll::Pending => Box::pin(watch(&mut run, &begun, &context)).await,
+        Poll::Pending => Box::pin(watch(run, &begun, &context)).await,
     };
-    give_up(run, begun.job());
     begun.end(end);
 }
 
@@ -149,17 +149,17 @@ async fn admit(
         let (mut member, mut turn) = (None, None);
         match job.member() {
             None if runner.gathers() => member = Some(runner.gather(is_by_itself(job)).await),
-            Some(member) if !runner.gathers() => turn = Some(member.turn().await),
+            Some(member) if !runner.gathers() => turn = Some(member.turn().await?),
             _ => {}
         }
         let permit = match thread {
             Some(thread) => Some(thread.await),
             None => None,
         };
-        (member, turn, permit)
+        Some((member, turn, permit))
     };
     let (member, turn, permit) = tokio::select! {
-        ready = ready => ready,
+        ready = ready => ready?,
         () = job.held.stop.asked() => return None,
         () = job.cut() => return None,
         () = job.barred() => return None,
@@ -212,6 +212,7 @@ fn begin(
         stop: job.held.stop.clone(),
         data: shared.data.clone(),
         notes: Notes::default(),
+        piece: job.piece().cloned(),
     });
     // Its thread may be given up at this very moment.
     if !job.held.stop.begin() {
@@ -280,7 +281,7 @@ fn stopped(stop: &Stop) -> Outcome {
 }
 
 /// Waits for the end of a run, within its time. One that is given up ends at its next await, when it is dropped.
-async fn watch(run: &mut Running, begun: &Begun, context: &TaskContext) -> End {
+async fn watch(mut run: Running, begun: &Begun, context: &TaskContext) -> End {
     let ((job, header), shared) = (begun.it(), &begun.shared);
     let deadline = header.deadline.map(|deadline| deadline.since(shared.broker.now()));
     let timeout = Some(header.timeout).filter(|timeout| !timeout.is_zero());
@@ -293,7 +294,7 @@ async fn watch(run: &mut Running, begun: &Begun, context: &TaskContext) -> End {
     let mut notes = pin!(notes::write(job, context, shared));
     let end = tokio::select! {
         biased;
-        ended = run => ended_as(ended, stop),
+        ended = &mut run => ended_as(ended, stop),
         // A shutdown asks first and cuts later; a cancelled task or a lost lease ends the run at once.
         () = stop.voided() => End::of(stopped(stop)),
         () = job.cut() => {
@@ -311,9 +312,13 @@ async fn watch(run: &mut Running, begun: &Begun, context: &TaskContext) -> End {
         // Not before the run has ended.
         () = &mut notes => End::of(Outcome::Interrupted),
     };
-    // What is on its way arrives: whoever is told that a run has ended finds all it said.
+    // It ends here, whatever its last words wait for.
+    give_up(run, job);
     context.run().notes.close();
-    let _ = tokio::time::timeout(notes::LAST_NOTES, notes).await;
+    // What is on its way arrives: whoever is told that a run has ended finds all it said.
+    if job.is_ours() {
+        let _ = tokio::time::timeout(notes::LAST_NOTES, notes).await;
+    }
     end
 }
 

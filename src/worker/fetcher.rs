@@ -258,6 +258,8 @@ impl Desk {
             accept: room.accept.clone(),
         };
         match self.shared.broker.dequeue(ask).await {
+            // Retired meanwhile: what it did not know of then it hands back, and another may have claimed.
+            Ok(_) if turn.is_retired() => None,
             Ok(claims) => {
                 self.backoff.reset();
                 let pieces = pieces(&claims);

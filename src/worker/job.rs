@@ -57,7 +57,12 @@ impl Job {
         self.in_turn = in_turn.map(Arc::new);
     }
 
-    /// Its part in a piece of work, until its handler has it.
+    /// The piece of work it is part of, if it is.
+    pub(crate) fn piece(&self) -> Option<&Arc<Piece>> {
+        self.piece.as_ref()
+    }
+
+    /// Its part in it, until its handler has it.
     pub(crate) fn member(&self) -> Option<&Member> {
         self.member.as_ref()
     }
@@ -99,7 +104,12 @@ impl Job {
     /// are not being cut short.
     pub(crate) fn is_good(&self) -> bool {
         let passes = |pass: &Pass| pass.is_good() && !pass.ward.cut.is_cancelled();
-        self.turn.is_good() && !self.held.stop.is_lost() && self.pass.as_ref().is_some_and(passes)
+        self.is_ours() && self.pass.as_ref().is_some_and(passes)
+    }
+
+    /// Whether our lease is good, and it was not given up with its thread.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.turn.is_good() && !self.held.stop.is_lost()
     }
 
     /// Ends once its run is to end at once: a shutdown is over, or in a hurry.

@@ -2,6 +2,7 @@
 //!
 //! What a pattern stands for is looked up again and again: a queue that comes later is served within a second.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -85,20 +86,22 @@ impl LaneState {
     /// Takes up those of these queues, sorted, that it is to serve; they stand where their pattern stands.
     pub(crate) fn look(&self, there: &[QueueName]) {
         let before = self.queues();
-        let mut now: Vec<(QueueName, u32)> = Vec::new();
-        let mut add = |queue: &QueueName, weight| {
-            if !now.iter().any(|(known, _)| known == queue) {
-                now.push((queue.clone(), weight));
-            }
-        };
+        let (mut now, mut added) = (Vec::new(), HashSet::<&QueueName>::new());
         for (served, weight) in &self.served {
+            let mut add = |queue| {
+                if added.insert(queue) {
+                    now.push((queue.clone(), *weight));
+                }
+            };
             match served {
-                Served::Queue(queue) => add(queue, *weight),
+                Served::Queue(queue) => add(queue),
                 Served::Prefix(_) => {
                     // What it served it goes on to serve: a broker may not know of a queue any more that has turns.
                     let known = before.iter().map(|(queue, _)| queue).chain(there);
-                    let matching = known.filter(|queue| served.serves(queue.as_str()));
-                    matching.take(PATTERN_QUEUES_MAX).for_each(|queue| add(queue, *weight));
+                    let mut own = HashSet::new();
+                    let own =
+                        known.filter(|queue| served.serves(queue.as_str()) && own.insert(*queue));
+                    own.take(PATTERN_QUEUES_MAX).for_each(add);
                 }
             }
         }
@@ -148,8 +151,12 @@ mod tests {
         assert_eq!(names(&lane), ["urgent 3", "tenant-b 2", "tenant-a 2", "bulk 1"]);
         assert!(lane.serves("tenant-z") && !lane.serves("tenants"));
         let many: Vec<_> = (0..2_000).map(|n| format!("tenant-{n:04}")).collect();
-        lane.look(&queues(&many.iter().map(|name| &**name).collect::<Vec<_>>()));
-        assert_eq!(names(&lane).len(), 2 + PATTERN_QUEUES_MAX);
+        let many = queues(&many.iter().map(|name| &**name).collect::<Vec<_>>());
+        // They come a few at a time, and those that were there before are there again.
+        for there in (0..=many.len()).step_by(50) {
+            lane.look(&many[..there]);
+            assert_eq!(names(&lane).len(), 2 + (there + 2).min(PATTERN_QUEUES_MAX), "{there}");
+        }
     }
 
     #[test]

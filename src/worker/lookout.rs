@@ -15,7 +15,7 @@ use super::config::POLL;
 use super::echo::Echo;
 use super::memory;
 use super::threads::Threads;
-use super::{Order, Shared};
+use super::{By, Order, Shared};
 
 /// How often threads are asked for an echo within the shortest patience with one.
 const LOOKS: u32 = 8;
@@ -102,6 +102,6 @@ impl Lookout {
     fn end(&mut self, failure: String) {
         self.ending = true;
         tracing::error!(failure, "the worker shuts down");
-        let _ = self.orders.send(Order::Shutdown { failure: Some(failure) });
+        let _ = self.orders.send(Order::Shutdown(By::Failure(failure)));
     }
 }

@@ -101,15 +101,23 @@ pub struct Report {
 /// echo.
 pub(crate) enum Order {
     Quiet,
-    Shutdown {
-        failure: Option<String>,
-    },
+    Shutdown(By),
     WatchSignals,
     /// The handler of this kind is made anew.
     Restart(Kind),
     GiveUp(Silent),
     /// Is done on the control thread.
     Run(Errand),
+}
+
+/// Who has a worker shut down.
+pub(crate) enum By {
+    /// Its owner, by the handle or a signal. Who asks twice is in a hurry.
+    Owner,
+    /// An operator from afar, or its handle when it is dropped. It may be told again before it was heard.
+    Other,
+    /// Itself: it cannot go on.
+    Failure(String),
 }
 
 impl Worker {
@@ -158,7 +166,7 @@ impl Worker {
     /// Claims nothing more, waits for runs to end (25 s unless told otherwise), hands the rest back at no
     /// cost, and tells what was done. Called again meanwhile, it does not wait.
     pub async fn shutdown(&self) -> Result<Report> {
-        let _ = self.orders.send(Order::Shutdown { failure: None });
+        let _ = self.orders.send(Order::Shutdown(By::Owner));
         self.report().await
     }
 
@@ -182,9 +190,9 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Once ordered a shutdown is not hurried by a second order, and after it there is nobody to hear it.
+        // After a shutdown there is nobody to hear it.
         if self.life() <= Life::Quiet {
-            let _ = self.orders.send(Order::Shutdown { failure: None });
+            let _ = self.orders.send(Order::Shutdown(By::Other));
         }
     }
 }
@@ -257,12 +265,12 @@ async fn control(
                 Order::Restart(kind) => tree.start_anew(&kind),
                 Order::GiveUp(stuck) => tree.give_up(stuck),
                 Order::Run(errand) => errand(),
-                Order::Shutdown { failure } => {
-                    // Who asks twice is in a hurry. An actor that gives up is not: runs may end.
-                    if ending.is_some() && failure.is_none() {
-                        tree.shared.cut.cancel();
+                Order::Shutdown(by) => {
+                    match by {
+                        By::Owner if ending.is_some() => tree.shared.cut.cancel(),
+                        By::Failure(failure) => failed = failed.or(Some(failure)),
+                        By::Owner | By::Other => {}
                     }
-                    failed = failed.or(failure);
                     if ending.is_none() {
                         let tree = tree.clone();
                         ending = Some(Box::pin(async move { shut_down(&tree).await }));
@@ -303,7 +311,7 @@ fn watch_signals(tree: &Tree) {
                 _ = interrupt.recv() => {}
             }
             tracing::info!("signal: shutting down; a second one does not wait");
-            let _ = orders.send(Order::Shutdown { failure: None });
+            let _ = orders.send(Order::Shutdown(By::Owner));
         }
     });
 }

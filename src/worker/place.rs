@@ -165,6 +165,8 @@ impl Keeper for Station {
 
     fn lingers(&self, context: &TaskContext, silent: Duration) -> Box<dyn Any> {
         let counted = self.shared.vitals.linger();
+        // The others that were to follow it in its slot go back: they may wait for ever.
+        context.run().piece.iter().for_each(|piece| piece.disband());
         let (id, kind) = (context.id(), context.kind().clone());
         self.shared.tell(Event::Lingering { id, kind, silent });
         Box::new(counted)

@@ -16,7 +16,7 @@ use crate::queue::Kind;
 use crate::task::TaskId;
 
 use super::config::jittered;
-use super::{Life, Order, Shared};
+use super::{By, Life, Order, Shared};
 
 /// Most reasons told of what ails it.
 const REASONS_MAX: usize = 20;
@@ -141,7 +141,7 @@ impl Bell {
         let missing = |id: &&TaskId| !turns.iter().any(|turn| turn.cancel(**id));
         let missing = orders.cancel.iter().filter(missing).count();
         if orders.stop {
-            self.tell(Life::Draining, Order::Shutdown { failure: None });
+            self.tell(Life::Draining, Order::Shutdown(By::Other));
         } else if orders.quiet {
             self.tell(Life::Quiet, Order::Quiet);
         }
@@ -154,7 +154,7 @@ impl Bell {
         missing == 0
     }
 
-    /// Orders the next step of its life, once.
+    /// Orders the next step of its life, unless it was done; maybe again before it is.
     fn tell(&self, life: Life, order: Order) {
         if *self.card.life.borrow() < life {
             // Without a receiver the worker is over.

@@ -164,8 +164,11 @@ pub(crate) async fn sweep(shared: &Shared, queue: &QueueName) -> Result<usize> {
     // If this fails the sweep session expires and the next sweep finds the same tasks, uncounted.
     let replies = shared.broker.settle(session, settlements).await?;
     for ((settlement, decision, failed), reply) in settled.iter().zip(replies) {
+        if reply != Settled::Done {
+            continue;
+        }
         shared.counts.decided(*decision);
-        if let (Settled::Done, Some(failed)) = (reply, failed) {
+        if let Some(failed) = failed {
             shared.hooks.tell(failed);
         }
         shared.tell(Event::Reclaimed { id: settlement.ticket.id, decision: *decision });

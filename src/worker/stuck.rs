@@ -38,9 +38,10 @@ impl Tree {
         shared.tell(Event::Stuck { thread: stuck.index, silent: stuck.silent });
         let moved = self.processors.iter().enumerate();
         let moved = moved.filter(|(_, (index, _))| *index == stuck.index);
+        // First they leave: what is claimed from now on finds the new thread or nobody. Who is down comes back when its
+        // policy says so.
+        let moved = moved.filter(|(number, _)| self.end(Who::Processor(*number)).is_some());
         let moved: Vec<usize> = moved.map(|(number, _)| number).collect();
-        // First they leave: what is claimed from now on finds the new thread or nobody.
-        moved.iter().for_each(|number| drop(self.end(Who::Processor(*number))));
         let (mut lost, mut released) = (Vec::new(), 0);
         for turn in shared.turns.all() {
             for GivenUp { kind, began, probe } in settle(&turn, stuck.number, shared) {

@@ -24,7 +24,6 @@ use crate::event::Event;
 use crate::queue::Kind;
 use crate::restart::{Directive, Exit, Record};
 
-use super::Order;
 use super::assemble::Processors;
 use super::config::chance;
 use super::fetcher::Fetcher;
@@ -37,6 +36,7 @@ use super::scheduler::Scheduler;
 use super::shared::Shared;
 use super::threads::Threads;
 use super::ward::Ward;
+use super::{By, Order};
 
 /// How long a restart waits for those who are stopped first; a thread that is stuck may keep them.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -252,7 +252,7 @@ impl Tree {
     /// The worker drains and ends with a failure.
     pub(super) fn fail(&self, failure: String) {
         tracing::error!(failure, "the worker shuts down");
-        let _ = self.orders.send(Order::Shutdown { failure: Some(failure) });
+        let _ = self.orders.send(Order::Shutdown(By::Failure(failure)));
     }
 
     fn member_exited(self: &Rc<Self>, member: Member, who: Who, why: &str) {

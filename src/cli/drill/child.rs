@@ -52,8 +52,8 @@ pub(super) struct Part {
     pub(super) url: String,
     pub(super) queue: String,
     pub(super) ledger: PathBuf,
-    /// Ledgers of those who had the same part before.
-    pub(super) before: Vec<PathBuf>,
+    /// Where a producer goes on, if others had its share before.
+    pub(super) from: Option<u64>,
     pub(super) plan: Plan,
     /// When the first number is to be enqueued, and how long all of them are to take.
     pub(super) began: u64,

@@ -1,5 +1,6 @@
 //! The processes of the drill: who is there, who died, who takes the place.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::ledger::{By, Ledger, Line, now};
 use super::member::{Member, Standing};
 use super::place::Place;
 use super::plan::{LEASE, Plan};
-use super::producer::PRODUCERS;
+use super::producer::{Acknowledged, PRODUCERS};
 
 /// How long a process that was told to end may take: its shutdown, and a thread that blocks for three leases.
 const GOODBYE: Duration = Duration::from_secs(10);
@@ -44,7 +45,9 @@ pub(super) struct Fleet<'p> {
     pub(super) members: Vec<Member>,
     pub(super) counts: Counts,
     /// All who ever were there.
-    names: Vec<(Role, String)>,
+    names: Vec<String>,
+    /// By share, what producers that are gone had acknowledged; and the name of the last one.
+    produced: HashMap<u64, (Acknowledged, String)>,
     defects: usize,
     span: Duration,
     pub(super) keep: Duration,
@@ -60,8 +63,21 @@ impl<'p> Fleet<'p> {
     ) -> Result<Self> {
         let ledger = Ledger::open(&place.ledger(OWN))?;
         let (members, names, counts) = (Vec::new(), Vec::new(), Counts::default());
+        let produced = HashMap::new();
         let began = now();
-        Ok(Self { place, plan, ledger, members, counts, names, defects: 0, span, keep, began })
+        Ok(Self {
+            place,
+            plan,
+            ledger,
+            members,
+            counts,
+            names,
+            produced,
+            defects: 0,
+            span,
+            keep,
+            began,
+        })
     }
 
     /// Starts the processes of the drill.
@@ -82,27 +98,40 @@ impl<'p> Fleet<'p> {
         };
         let name = format!("{word}-{}", self.names.len());
         let queue = if role == Role::Calm { &self.place.calm } else { &self.place.queue };
-        let before = self.names.iter().filter(|(other, _)| *other == role);
+        let from = match role {
+            Role::Producer { share } => self.go_on_from(share, &name)?,
+            _ => None,
+        };
         let part = Part {
             role,
             parent: std::process::id(),
             url: self.place.url.clone(),
             queue: queue.to_string(),
             ledger: self.place.ledger(&name),
-            before: before.map(|(_, name)| self.place.ledger(name)).collect(),
+            from,
             plan: self.plan,
             began: self.began,
             span: self.span,
             keep: self.keep,
         };
         self.members.push(Member::start(self.place, name.clone(), &part)?);
-        self.names.push((role, name));
+        self.names.push(name);
         Ok(())
+    }
+
+    /// Where a new producer of a share goes on; each ledger is read once.
+    fn go_on_from(&mut self, share: u64, name: &str) -> Result<Option<u64>> {
+        let (acknowledged, last) = self.produced.entry(share).or_default();
+        let last = std::mem::replace(last, name.to_owned());
+        if !last.is_empty() {
+            acknowledged.read(&self.place.ledger(&last))?;
+        }
+        Ok(acknowledged.resume())
     }
 
     /// The ledgers of all who ever were there, and the drill's own.
     pub(super) fn ledgers(&self) -> impl Iterator<Item = (&str, PathBuf)> {
-        let names = self.names.iter().map(|(_, name)| name.as_str()).chain([OWN]);
+        let names = self.names.iter().map(String::as_str).chain([OWN]);
         names.map(|name| (name, self.place.ledger(name)))
     }
 

@@ -1,6 +1,6 @@
 //! A producer: enqueues its numbers in order and in time, and goes on where the one before it was killed.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -28,7 +28,7 @@ pub(super) async fn produce(
     ledger: &Ledger,
 ) -> Result<()> {
     let numbers = part.plan.share(share, PRODUCERS);
-    let mut from = resumed(&part.before)?.unwrap_or(numbers.start);
+    let mut from = part.from.unwrap_or(numbers.start);
     let span = part.span.as_nanos() as f64 / (numbers.end - numbers.start).max(1) as f64;
     while from < numbers.end {
         let due = part.began + ((from - numbers.start) as f64 * span) as u64;
@@ -78,16 +78,24 @@ pub(super) async fn answered<T>(ask: impl AsyncFn() -> Result<T>) -> Result<T> {
     Err(failed)
 }
 
-/// Where to go on: a little before what was acknowledged last.
-fn resumed(before: &[PathBuf]) -> Result<Option<u64>> {
-    let mut resumed: Option<(u64, u64)> = None;
-    for path in before {
-        for line in read(path)? {
+/// What the producers of one share had acknowledged: the first number, and the last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Acknowledged(Option<(u64, u64)>);
+
+impl Acknowledged {
+    /// Adds what one of them wrote into its ledger.
+    pub(super) fn read(&mut self, ledger: &Path) -> Result<()> {
+        for line in read(ledger)? {
             if let Line::Acked { number, .. } = line {
-                let (first, last) = resumed.unwrap_or((number, number));
-                resumed = Some((first.min(number), last.max(number)));
+                let (first, last) = self.0.unwrap_or((number, number));
+                self.0 = Some((first.min(number), last.max(number)));
             }
         }
+        Ok(())
     }
-    Ok(resumed.map(|(first, last)| (last + 1).saturating_sub(AGAIN).max(first)))
+
+    /// Where the next one goes on: a little before the last.
+    pub(super) fn resume(self) -> Option<u64> {
+        self.0.map(|(first, last)| (last + 1).saturating_sub(AGAIN).max(first))
+    }
 }

@@ -1,6 +1,7 @@
 //! Claims on their way: idle sessions, a quiet or a shutdown that comes in between, lanes that share.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -262,4 +263,61 @@ fn a_strict_lane_serves_no_kind_below_a_queue_that_was_not_asked_for_it() {
         _ => None,
     });
     assert_eq!((next, next == low.id()), (high.id(), false));
+}
+
+#[test]
+fn what_comes_when_its_session_is_retired_runs_once() {
+    type Counted = Data<(Arc<Semaphore>, Arc<AtomicUsize>)>;
+    async fn gated(task: Number, counted: Counted) -> TaskResult {
+        if task.0 == 0 {
+            counted.0.acquire().await?.forget();
+        } else {
+            counted.1.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+    let (mut proxy, hold) = (Proxy::of(broker()), Arc::new(Semaphore::new(0)));
+    let ((enter, entered), (leave, left)) = (channel(), channel());
+    // What is claimed second comes late.
+    let (claims, held) = (Arc::new(AtomicUsize::new(0)), hold.clone());
+    proxy.dequeue = Box::new(move |inner, ask| {
+        let (reply, claims, held, enter) =
+            (inner.dequeue(ask), claims.clone(), held.clone(), enter.clone());
+        async move {
+            let claimed = reply.await?;
+            if !claimed.is_empty() && claims.fetch_add(1, Ordering::SeqCst) == 1 {
+                let _ = enter.send(());
+                let _ = held.acquire().await;
+            }
+            Ok(claimed)
+        }
+        .boxed()
+    });
+    // What is settled first is refused, so that its session is retired.
+    let settles = AtomicUsize::new(0);
+    proxy.settle = Box::new(move |inner, (session, settlements)| {
+        if settles.fetch_add(1, Ordering::SeqCst) == 0 {
+            return std::future::ready(Err(Error::invalid("not so"))).boxed();
+        }
+        inner.settle(session, settlements)
+    });
+    proxy.retire = Box::new(move |inner, (session, known)| {
+        let (reply, leave) = (inner.retire(session, known), leave.clone());
+        async move { reply.await.inspect(|_| leave.send(()).expect("heard")) }.boxed()
+    });
+    let (gate, runs) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let data = (gate.clone(), runs.clone());
+    let company =
+        Company::start(client_of(Arc::new(proxy)), |worker| worker.handle(gated).data(data));
+    let first = company.put(Number(0));
+    company.started(&first);
+    let second = company.put(Number(1));
+    entered.recv_timeout(PATIENCE).expect("claimed");
+    gate.add_permits(2);
+    left.recv_timeout(PATIENCE).expect("retired");
+    hold.close();
+    company.completed(2);
+    assert_eq!(show(&company.client, &second).expect("kept").state, State::Completed);
+    company.end();
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
 }

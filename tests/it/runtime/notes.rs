@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use oncue::outcome::Decision;
 use oncue::state::State;
 use oncue::task::Old;
@@ -157,6 +158,46 @@ fn a_run_that_never_stops_telling_is_no_load() {
     assert_eq!(oncue::block_on(task.progress::<u64>()).expect("kept"), Some(STEPS - 1));
     let log = oncue::block_on(task.log()).expect("a log");
     assert_eq!(log.dropped + log.lines.len() as u64, STEPS);
+    company.end();
+}
+
+/// Says that it was dropped, and what it was.
+struct Last(&'static str, Sender<&'static str>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let _ = self.1.send(self.0);
+    }
+}
+
+#[test]
+fn a_run_that_is_cut_waits_for_no_note() {
+    let (mut proxy, (tell, told), gate) =
+        (Proxy::of(broker()), channel(), Arc::new(Semaphore::new(0)));
+    let (note, held) = (tell.clone(), gate.clone());
+    proxy.note = Box::new(move |inner, (session, notes)| {
+        let (last, held, inner) = (Last("note", note.clone()), held.clone(), inner.clone());
+        async move {
+            let _last = last;
+            let _ = held.acquire().await;
+            inner.note(session, notes).await
+        }
+        .boxed()
+    });
+    let company = Company::start(client_of(Arc::new(proxy)), |worker| {
+        worker.handle(move |_: Number, context: TaskContext| {
+            let last = Last("run", tell.clone());
+            async move {
+                let _last = last;
+                context.progress(&1)?;
+                std::future::pending::<TaskResult>().await
+            }
+        })
+    });
+    let task = company.put(Number(0).draft().timeout(Duration::from_millis(50)).max_retry(0));
+    assert_eq!(told.recv_timeout(PATIENCE).expect("one ends"), "run");
+    gate.close();
+    assert_eq!(company.settled(&task).1.as_deref(), Some("timeout"));
     company.end();
 }
 

@@ -1,11 +1,12 @@
 //! What operators do to a worker that runs: cancel its tasks, make it quiet, stop it, start a handler anew.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
+use futures::FutureExt;
 use oncue::broker::{Cancelled, Orders, Signal};
 use oncue::event::Event;
 use oncue::outcome::Decision;
@@ -13,8 +14,10 @@ use oncue::queue::Kind;
 use oncue::state::{Reason, State};
 use oncue::worker::Life;
 use oncue::{Data, Job, Output, Task, TaskContext, TaskError, TaskResult};
+use tokio::sync::Semaphore;
 
 use super::company::*;
+use super::proxy::Proxy;
 
 const CANCELLED: Decision = Decision::Archive(Reason::Cancelled);
 
@@ -193,6 +196,52 @@ fn a_worker_goes_quiet_and_stops_as_it_is_told() {
     for task in [running, waits] {
         assert_eq!(show(&company.client, &task).expect("there").state, State::Pending);
     }
+}
+
+#[test]
+fn one_order_to_stop_is_no_hurry_however_often_it_is_told() {
+    let (mut proxy, (tell, told)) = (Proxy::of(broker()), channel());
+    proxy.beat = Box::new(move |inner, beat| {
+        let (reply, tell) = (inner.beat(beat), tell.clone());
+        async move {
+            reply.await.inspect(|beaten| {
+                let _ = beaten.orders.stop.then(|| tell.send(()));
+            })
+        }
+        .boxed()
+    });
+    // A hook that blocks the control thread, so that every beat tells the order again.
+    let ((enter, entered), (leave, left)) = (channel(), channel::<()>());
+    let left = Mutex::new(left);
+    let gate = Arc::new(Semaphore::new(0));
+    let data = gate.clone();
+    let company = Company::start(client_of(Arc::new(proxy)), |worker| {
+        let worker = worker.handle(async |task: Number, gate: Data<Arc<Semaphore>>| {
+            if task.0 == 0 {
+                gate.acquire().await?.forget();
+                return Ok(());
+            }
+            Err(TaskError::new("it fails"))
+        });
+        let block = move |_: &_| {
+            let _ = enter.send(());
+            let _ = left.lock().map(|left| left.recv());
+        };
+        worker.data(data).lease(Duration::from_secs(1)).on_error(block)
+    });
+    let running = company.put(Number(0));
+    company.started(&running);
+    company.put(Number(1).draft().max_retry(0));
+    entered.recv_timeout(PATIENCE).expect("blocked");
+    signal(&company, Signal::Stop);
+    (0..4).for_each(|_| told.recv_timeout(PATIENCE).expect("told"));
+    drop(leave);
+    life(&company, Life::Draining);
+    // Time enough to be cut.
+    (0..2).for_each(|_| told.recv_timeout(PATIENCE).expect("told"));
+    gate.add_permits(1);
+    let (_, report) = company.end();
+    assert_eq!((report.completed, report.released), (1, 0));
 }
 
 /// Counts its incarnations.
