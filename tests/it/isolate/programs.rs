@@ -148,6 +148,9 @@ fn exit_codes_decide_and_hostile_programs_cost_their_own_tasks() {
             ),
             shop.script("hangs", "while read -r _; do :; done; while :; do :; done", slow),
             shop.script("forks", "ls / | wc -l", ""),
+            shop.script("faults", "kill -SEGV $$", MANY),
+            shop.script("strays", "kill -BUS $$", MANY),
+            shop.script("pipes", "kill -PIPE $$", MANY),
             shop.script(
                 "pries",
                 "echo \"$HOSTILE_SECRET,$HOSTILE_WORD\"; read -r x </etc/shadow && echo in",
@@ -171,6 +174,10 @@ fn exit_codes_decide_and_hostile_programs_cost_their_own_tasks() {
     assert_eq!(failure("hangs").0, "wall");
     // No process but its own, so no pipe; the message says which program could not be started.
     assert_eq!(failure("forks").0, "exit(2)");
+    // The keeper between them passes on what ended the program.
+    assert_eq!(failure("faults").0, "signal(11)");
+    assert_eq!(failure("strays").0, "signal(7)");
+    assert_eq!(failure("pipes").0, "exit(141)");
     let (_, _, message) = failure("pries");
     assert!(message.contains("shadow"), "{message}");
     // One that never reads, though the payload is more than a pipe holds.
