@@ -17,7 +17,9 @@ use super::order::Kept;
 use super::{cage, descriptors, frame};
 
 /// How it ends when it is told to.
-const TOLD: i32 = 143;
+const TOLD: i32 = SIGNALLED + 15;
+/// What is added to the number of a signal by which it cannot end itself.
+const SIGNALLED: i32 = 128;
 /// How often it looks for descendants after a kill, at most. Each round kills all it finds, and what they started
 /// meanwhile is found in the next; only a crowd that forks faster than it dies outlasts this.
 const ROUNDS_MAX: usize = 100_000;
@@ -44,8 +46,13 @@ pub(super) fn keep(kind: &str, parent: u32, processes: u32) -> Result<i32, Strin
     killed?;
     let Some(status) = watched? else { return Ok(TOLD) };
     if let Some(signal) = status.signal().and_then(Signal::from_named_raw) {
-        // SIGTERM has a handler here; any other ends this process as it did its child.
-        let _ = kill_process(rustix::process::getpid(), signal);
+        // It ends this process as it did its child. Twice: Rust's own handler of SIGSEGV and SIGBUS takes the first to be
+        // over a fault of this process, and gives way to the second.
+        for _ in 0..2 {
+            let _ = kill_process(rustix::process::getpid(), signal);
+        }
+        // Still here: SIGTERM has a handler, SIGPIPE is ignored. As a shell tells it.
+        return Ok(SIGNALLED + signal.as_raw());
     }
     Ok(status.code().unwrap_or(TOLD))
 }

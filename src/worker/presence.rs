@@ -157,6 +157,7 @@ impl Bell {
     /// Orders the next step of its life, unless it was done; maybe again before it is.
     fn tell(&self, life: Life, order: Order) {
         if *self.card.life.borrow() < life {
+            tracing::info!(%life, "an operator ordered it");
             // Without a receiver the worker is over.
             let _ = self.card.orders.send(order);
         }

@@ -115,6 +115,12 @@ impl Shared {
             Event::Lingering { id, kind, silent } => {
                 tracing::error!(%id, %kind, ?silent, "a run that was told to stop goes on");
             }
+            Event::LeaseLost { id } => {
+                tracing::warn!(%id, "a run ended without its lease: what it did is not settled");
+            }
+            Event::Reclaimed { id, decision } => {
+                tracing::warn!(%id, ?decision, "taken over from a worker that is gone");
+            }
             Event::Quarantined { kind, probe_after, why } => {
                 tracing::error!(%kind, ?probe_after, why, "quarantined");
             }

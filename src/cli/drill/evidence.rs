@@ -9,6 +9,9 @@ use oncue::TaskId;
 use super::ledger::{By, How, Line};
 use super::plan::{LEASE, Plan, Work};
 
+/// A process that is stopped anew so soon, in ns, was awake for too short a time to beat for certain.
+const MOMENT: u64 = 50_000_000;
+
 /// One run of one task.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
@@ -60,6 +63,7 @@ impl Evidence {
             evidence.add(plan, who, lines);
         }
         evidence.runs.values_mut().for_each(|runs| runs.sort_by_key(|run| run.start));
+        evidence.silences.values_mut().for_each(join);
         evidence
     }
 
@@ -103,6 +107,18 @@ impl Evidence {
     fn silent(&mut self, who: &str, from: u64, until: u64) {
         self.silences.entry(who.to_owned()).or_default().push(Silence { from, until });
     }
+}
+
+/// Makes one of silences with hardly a moment between: no beat is known to have got through there.
+fn join(silences: &mut Vec<Silence>) {
+    silences.sort_by_key(|silence| silence.from);
+    silences.dedup_by(|next, last| {
+        let is_one = next.from.saturating_sub(last.until) <= MOMENT;
+        if is_one {
+            last.until = last.until.max(next.until);
+        }
+        is_one
+    });
 }
 
 fn end(line: &Line) -> Option<(u64, (How, u64))> {

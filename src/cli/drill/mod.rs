@@ -59,7 +59,8 @@ const LOOK: Duration = Duration::from_millis(200);
 /// what the broker says. Without --broker or ONCUE_BROKER it makes a SQLite file with a
 /// key in a directory of its own. With one, everything happens in queues of its own,
 /// drill-SEED, with SEED in hexadecimal; tasks archived on purpose stay there. Only
-/// processes it started are touched. It takes some 15 s longer than --minutes.
+/// processes it started are touched. It takes half a minute longer than --minutes, or more
+/// on a busy machine.
 ///
 /// Exits with 0 only if no task was lost and nothing is unexplained.
 #[derive(clap::Args)]

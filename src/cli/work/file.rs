@@ -33,8 +33,8 @@ pub(super) struct Config {
     pub(super) concurrency: usize,
     pub(super) lease: Time,
     pub(super) shutdown: Time,
-    /// Queues and their weights; those of the handlers, alike, if none are named.
-    queues: BTreeMap<String, u32>,
+    /// Queues and their weights; those of the handlers, alike, if the file names none.
+    pub(super) queues: BTreeMap<String, u32>,
     pub(super) handler: BTreeMap<String, Handler>,
 }
 
@@ -125,6 +125,10 @@ impl Config {
             handler.check().map_err(named)?;
         }
         config.broker = config.broker.map(|BrokerUrl(url)| BrokerUrl(located(&url, home)));
+        if config.queues.is_empty() {
+            config.queues =
+                config.handler.values().map(|handler| (handler.queue.clone(), 1)).collect();
+        }
         config.check()?;
         Ok(config)
     }
@@ -151,13 +155,16 @@ impl Config {
         named.filter(|name| !name.is_empty()).try_for_each(|name| QueueName::parse(name).map(drop))
     }
 
-    /// The queues to serve, with their weights.
-    pub(super) fn queues(&self) -> BTreeMap<String, u32> {
-        if self.queues.is_empty() {
-            self.handler.values().map(|handler| (handler.queue.clone(), 1)).collect()
-        } else {
-            self.queues.clone()
-        }
+    /// Kinds whose queue is not served, with that queue: only what is enqueued elsewhere on purpose runs.
+    pub(super) fn unserved(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_served = |queue: &str| {
+            self.queues.keys().any(|name| match name.strip_suffix('*') {
+                Some(beginning) => queue.starts_with(beginning),
+                None => queue == name,
+            })
+        };
+        let queues = self.handler.iter().map(|(kind, handler)| (kind.as_str(), &*handler.queue));
+        queues.filter(move |(_, queue)| !is_served(queue))
     }
 }
 
@@ -191,10 +198,26 @@ mod tests {
         );
         let config = config.expect("fine");
         let queues = BTreeMap::from([("default".to_owned(), 1), ("q".to_owned(), 1)]);
-        assert_eq!(config.queues(), queues);
+        assert_eq!(config.queues, queues);
         let shown = config.to_string();
         assert!(shown.contains("lease = \"15s\""), "{shown}");
         Config::parse(&shown, Path::new("/")).expect("what is shown can be read");
+    }
+
+    #[test]
+    fn a_kind_whose_queue_nobody_serves_is_told() {
+        for (queues, told) in [
+            ("", false),
+            ("[queues]\nother = 1", true),
+            ("[queues]\nma = 1", true),
+            ("[queues]\n\"ma*\" = 1", false),
+            ("[queues]\nother = 1\nmail = 1", false),
+        ] {
+            let text = format!("[handler.a]\nexec = [\"env\"]\nqueue = \"mail\"\n{queues}");
+            let config = Config::parse(&text, Path::new("/usr")).expect("fine");
+            let unserved: Vec<_> = config.unserved().collect();
+            assert_eq!(unserved, if told { vec![("a", "mail")] } else { vec![] }, "{queues}");
+        }
     }
 
     #[test]

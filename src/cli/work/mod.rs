@@ -11,6 +11,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use oncue::event::Event;
+use oncue::outcome::Decision;
 use oncue::worker::Builder;
 use oncue::{Client, Lane, Result};
 use serde::Serialize;
@@ -63,7 +65,7 @@ pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<(
     let joined = |names: Vec<&str>| names.join(", ");
     tracing::info!(
         broker = target::shown(url),
-        queues = joined(config.queues().keys().map(String::as_str).collect()),
+        queues = joined(config.queues.keys().map(String::as_str).collect()),
         kinds = joined(config.handler.keys().map(String::as_str).collect()),
         "at work until SIGTERM or SIGINT"
     );
@@ -80,6 +82,13 @@ pub(super) fn settings(command: Settings, output: Output) -> Result<()> {
     match command {
         Settings::Check(file) => {
             let config = Config::read(&file.path)?;
+            for (kind, queue) in config.unserved() {
+                tracing::warn!(
+                    kind,
+                    queue,
+                    "[queues] does not name the queue of this kind: what is enqueued there waits"
+                );
+            }
             output.print(&Checked {
                 file: file.path.display().to_string(),
                 handlers: config.handler.keys().cloned().collect(),
@@ -91,13 +100,22 @@ pub(super) fn settings(command: Settings, output: Output) -> Result<()> {
 
 fn build(client: &Client, config: &Config) -> Result<Builder> {
     let mut worker = client.worker().lease(config.lease.0).shutdown_timeout(config.shutdown.0);
-    let queues = config.queues();
-    let weights = queues.iter().map(|(queue, weight)| (queue.as_str(), *weight));
+    let weights = config.queues.iter().map(|(queue, weight)| (queue.as_str(), *weight));
     worker = worker.lane(Lane::weighted(weights).concurrency(config.concurrency));
     for (kind, handler) in &config.handler {
         worker = worker.handle(handler.registration(kind)?);
     }
-    Ok(worker)
+    Ok(worker.on_event(tell))
+}
+
+/// Says what failed: whoever runs a file has no listener of their own. No word of a task's own is among it.
+fn tell(event: &Event) {
+    let Event::Settled { id, kind, decision, class: Some(class), .. } = event else { return };
+    match decision {
+        Decision::Archive(reason) => tracing::warn!(%id, %kind, class, %reason, "archived"),
+        Decision::Retry(delay) => tracing::info!(%id, %kind, class, ?delay, "failed, is retried"),
+        _ => {}
+    }
 }
 
 #[derive(Serialize)]

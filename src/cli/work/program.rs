@@ -12,6 +12,8 @@ use crate::cli::amount::{Bytes, Time};
 
 /// Most of a script that is read for the name of its interpreter, as the kernel does.
 const HEAD_MAX: u64 = 256;
+/// Where `env` looks without a PATH; musl looks in the last as well.
+const ENV_PATH: &str = "/bin:/usr/bin:/usr/local/bin";
 /// How the variables of the worker itself begin, its keys among them.
 const OWN: &str = "ONCUE_";
 
@@ -110,18 +112,39 @@ pub(super) fn interpreted(handler: &Handler) -> Result<()> {
     // What this process may not read is the kernel's to tell.
     let Some(line) = read.ok().and_then(|_| head.strip_prefix(b"#!")) else { return Ok(()) };
     let line = String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next().unwrap_or(line));
-    let interpreter = line.trim_matches([' ', '\t']).split([' ', '\t']).next().unwrap_or_default();
-    if Path::new(interpreter).is_file() {
+    let line = line.trim_matches([' ', '\t']);
+    // The kernel makes one argument of all that follows.
+    let (interpreter, argument) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    let is_there = Path::new(interpreter).is_file();
+    let sought = argument.trim_start_matches([' ', '\t']);
+    let is_sought =
+        interpreter.ends_with("/env") && !sought.starts_with('-') && !sought.contains('=');
+    if is_there && (!is_sought || sought.is_empty() || env_finds(handler, sought)) {
         return Ok(());
     }
-    let lines = if interpreter.ends_with('\r') {
+    let what = if is_there {
+        format!("{interpreter} finds no {sought:?}")
+    } else {
+        format!("there is no {interpreter:?}")
+    };
+    let hint = if line.ends_with('\r') {
         "; end the lines of the script with \\n alone"
+    } else if is_there && sought.contains([' ', '\t']) {
+        "; with arguments write env -S"
+    } else if is_there {
+        "; it looks in /bin and /usr/bin, and where this worker would if env = [\"PATH\"]"
     } else {
         ""
     };
-    Err(Error::invalid(format!(
-        "program {script}: there is no {interpreter:?}, which its first line names{lines}"
-    )))
+    Err(Error::invalid(format!("program {script}: {what}, which its first line names{hint}")))
+}
+
+/// Whether `env` will find a program in the PATH it has there.
+fn env_finds(handler: &Handler, name: &str) -> bool {
+    let is_given = handler.env.iter().flatten().any(|name| name == "PATH");
+    let own = std::env::var_os("PATH").filter(|_| is_given);
+    let places = own.unwrap_or_else(|| ENV_PATH.into());
+    std::env::split_paths(&places).any(|place| place.join(name).is_file())
 }
 
 /// What it may use.
@@ -217,7 +240,11 @@ mod tests {
             ("#!/bin/sh\r\nexit\r\n", Some("end the lines of the script with \\n alone")),
             ("#!\n", Some("there is no \"\"")),
             ("#! /bin/sh -e\n", None),
-            ("#!/usr/bin/env python3", None),
+            ("#!/usr/bin/env sh", None),
+            ("#!/usr/bin/env -S no-such-program -x", None),
+            ("#!/usr/bin/env  no-such-program\n", Some("env finds no \"no-such-program\"")),
+            ("#!/usr/bin/env sh -e\n", Some("with arguments write env -S")),
+            ("#!/usr/bin/env sh\r\nexit\r\n", Some("end the lines of the script with \\n alone")),
             ("no script", None),
         ] {
             let path = home.path().join("script");

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use oncue::state::State;
@@ -72,8 +73,7 @@ impl Shop {
         });
         assert!(up, "{said:?}");
         // Read on, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
-        Work(child)
+        Work { child, said: std::thread::spawn(move || lines.collect()) }
     }
 
     fn put(&self, kind: &str, payload: &str) -> oncue::Handle {
@@ -103,14 +103,19 @@ impl Shop {
 }
 
 /// `oncue work` at work.
-struct Work(Child);
+struct Work {
+    child: Child,
+    said: JoinHandle<Vec<String>>,
+}
 
 impl Work {
-    fn end(mut self) {
-        rustix::process::kill_process(Pid::from_child(&self.0), Signal::TERM)
+    /// Ends it; what it said on standard error.
+    fn end(mut self) -> Vec<String> {
+        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM)
             .expect("asked to end");
-        let status = self.0.wait().expect("ended");
+        let status = self.child.wait().expect("ended");
         assert!(status.success(), "{status}");
+        self.said.join().expect("read")
     }
 }
 
@@ -148,6 +153,9 @@ fn exit_codes_decide_and_hostile_programs_cost_their_own_tasks() {
             ),
             shop.script("hangs", "while read -r _; do :; done; while :; do :; done", slow),
             shop.script("forks", "ls / | wc -l", ""),
+            shop.script("faults", "kill -SEGV $$", MANY),
+            shop.script("strays", "kill -BUS $$", MANY),
+            shop.script("pipes", "kill -PIPE $$", MANY),
             shop.script(
                 "pries",
                 "echo \"$HOSTILE_SECRET,$HOSTILE_WORD\"; read -r x </etc/shadow && echo in",
@@ -171,6 +179,10 @@ fn exit_codes_decide_and_hostile_programs_cost_their_own_tasks() {
     assert_eq!(failure("hangs").0, "wall");
     // No process but its own, so no pipe; the message says which program could not be started.
     assert_eq!(failure("forks").0, "exit(2)");
+    // The keeper between them passes on what ended the program.
+    assert_eq!(failure("faults").0, "signal(11)");
+    assert_eq!(failure("strays").0, "signal(7)");
+    assert_eq!(failure("pipes").0, "exit(141)");
     let (_, _, message) = failure("pries");
     assert!(message.contains("shadow"), "{message}");
     // One that never reads, though the payload is more than a pipe holds.
@@ -178,7 +190,12 @@ fn exit_codes_decide_and_hostile_programs_cost_their_own_tasks() {
     assert_eq!(shop.result("deaf", &long), serde_json::json!("fine"));
     assert_eq!(shop.result("leaves", "1"), serde_json::json!("left"));
     wait_for("the end of what it left", || marked(&word).is_empty());
-    work.end();
+    // Whoever runs a file reads of each failure in the log, and nothing of what was sealed.
+    let said = work.end();
+    let told =
+        |words: &[&str]| said.iter().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(told(&["archived", "never", "exit(65)", "skip_retry"]), "{said:?}");
+    assert!(!told(&["why"]) && !told(&["archived", "deaf"]), "{said:?}");
 }
 
 #[test]
@@ -238,6 +255,12 @@ fn a_file_is_checked_and_shown_without_starting_anything() {
     let output = shop.oncue(&["config", "show"]).output().expect("runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("memory = \"1GiB\"") && text.contains("network = \"none\""), "{text}");
+    assert!(text.contains("[queues]\ndefault = 1"), "{text}");
+    let body = shop.script("fine", "touch started", "queue = \"mail\"");
+    shop.write("oncue.toml", &format!("[queues]\nother = 1\n{body}"));
+    let output = shop.oncue(&["config", "check"]).output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && text.contains("does not name the queue"), "{text}");
     shop.write("oncue.toml", "[handler.a]\nexec = [\"env\"]\nlimits = { memroy = \"1GiB\" }");
     let output = shop.oncue(&["config", "check"]).output().expect("runs");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -154,6 +154,19 @@ fn only_a_silence_of_its_own_process_long_enough_explains_an_overlap() {
 }
 
 #[test]
+fn silences_with_hardly_a_moment_between_are_one() {
+    for (awake, unexplained) in [(S / 10_000, 0), (S / 2, 1)] {
+        let mut scene = Scene::sound();
+        scene.workers[0].retain(|line| *line != ended(A, 2 * S));
+        let stopped = |from, until| Line::Stopped { who: "0".to_owned(), from, until };
+        scene.drill.extend([stopped(4 * S + awake, 5 * S), stopped(3 * S, 4 * S)]);
+        scene.workers[0].push(ended(A, 9 * S));
+        let checked = scene.again(6 * S).check();
+        assert_eq!((checked.overlaps, checked.overlaps_unexplained), (1, unexplained), "{awake}");
+    }
+}
+
+#[test]
 fn a_shutdown_explains_an_overlap_only_after_it_waited() {
     for (told, unexplained) in [(S, 0), (5 * S + S / 2, 1), (7 * S, 1)] {
         let mut scene = Scene::sound();
