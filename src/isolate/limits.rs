@@ -110,7 +110,7 @@ impl Limits {
     pub fn check(&self) -> Result<()> {
         let zero = |limit: Option<Duration>| limit.is_some_and(|limit| limit.is_zero());
         let wrong = if zero(self.cpu) || zero(self.wall) {
-            "cpu or wall of zero; use None for no limit".to_owned()
+            "a cpu or wall (timeout) of zero; leave it out for no limit".to_owned()
         } else if self.memory < MEMORY_MIN {
             format!("memory {}; no process starts with less than {MEMORY_MIN} bytes", self.memory)
         } else if self.files < FILES_MIN {
