@@ -295,30 +295,6 @@ fn a_task_that_crashes_its_group_is_found_and_the_others_live() {
     }
 }
 
-/// 0 blocks its thread until the test is over.
-#[test]
-fn a_task_that_does_not_stop_keeps_none_of_its_group_waiting() {
-    let (_open, gate) = channel::<()>();
-    let gate = Arc::new(Mutex::new(gate));
-    let company = Company::start(client(), |worker| {
-        let blocks = move |notice: Notice| -> TaskResult {
-            if notice.0 == 0 {
-                let _ = gate.lock().map(|gate| gate.recv());
-            }
-            Ok(())
-        };
-        worker.handle(blocking(blocks)).stuck_after(Duration::from_millis(500)).stuck_max(9)
-    });
-    let put = |number| {
-        let draft = Notice(number).draft().timeout(Duration::from_millis(50)).max_retry(0);
-        company.put(draft.group(Group::named("a").grace(Duration::from_secs(1)).most(3)))
-    };
-    let tasks = [0, 1, 2].map(put);
-    assert_eq!(company.settled(&tasks[0]).1.as_deref(), Some("timeout"));
-    company.completed(2);
-    company.end();
-}
-
 /// A broker that says that all it claims is one group, or none.
 fn mixing(group: Option<u32>) -> Client {
     let mut proxy = Proxy::of(broker());

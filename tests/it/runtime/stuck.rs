@@ -11,7 +11,7 @@ use oncue::event::Event;
 use oncue::outcome::Decision;
 use oncue::state::State;
 use oncue::worker::{Builder, Health, Reason};
-use oncue::{Data, Task, TaskContext, TaskError, TaskResult, blocking, function};
+use oncue::{Data, Group, Task, TaskContext, TaskError, TaskResult, blocking, function};
 use tokio::sync::Semaphore;
 
 use super::company::*;
@@ -406,4 +406,23 @@ fn more_blocking_runs_that_linger_than_are_borne_end_the_worker() {
     let error = oncue::block_on(company.worker.run()).expect_err("a fresh process is needed");
     assert!(error.to_string().contains("1 threads are stuck; 0 are borne"), "{error}");
     drop(free);
+}
+
+/// 0 blocks its thread until the test is over.
+#[test]
+fn a_task_that_does_not_stop_keeps_none_of_its_group_waiting() {
+    let (_open, gate) = channel::<()>();
+    let company = Company::start(client(), |worker| {
+        let blocks = |task: Number, gate: Gate| if task.0 == 0 { wait(&gate) } else { Ok(()) };
+        let worker = worker.handle(blocking(blocks)).data(Mutex::new(gate));
+        worker.stuck_after(PATIENCE_WITH_THREADS).stuck_max(9)
+    });
+    let put = |number| {
+        let draft = Number(number).draft().timeout(Duration::from_millis(50)).max_retry(0);
+        company.put(draft.group(Group::named("a").grace(Duration::from_secs(1)).most(3)))
+    };
+    let tasks = [0, 1, 2].map(put);
+    assert_eq!(company.settled(&tasks[0]).1.as_deref(), Some("timeout"));
+    company.completed(2);
+    company.end();
 }
