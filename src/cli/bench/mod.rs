@@ -29,9 +29,9 @@ const STALL: Duration = Duration::from_secs(60);
 
 /// Measure a broker, with sealing on
 ///
-/// Works in the queue `oncue-bench`. Without --broker it makes a database in the
-/// current directory and removes it at the end. Exits with 0 only if no task was
-/// lost.
+/// Works in the queue `oncue-bench`. Without --broker or ONCUE_BROKER it makes a
+/// database in the current directory and removes it at the end. Exits with 0 only if
+/// no task was lost.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {

@@ -46,7 +46,6 @@ impl Tally {
         }
     }
 
-    /// Waits until this many settlements were written. Gives up quietly when nothing happens any more: what
     /// Waits until this many settlements were written; no longer once nothing happens any more: what is
     /// missing is told by [`lost`](Self::lost).
     pub(super) async fn settled(&self, wanted: u64) {
