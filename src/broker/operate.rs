@@ -53,8 +53,8 @@ pub enum Cancelled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Pending at once in its lane, behind the others, from scheduled, retry, archived and aggregating; by itself, if it
-    /// is of a group. Its trail stays, and a lock it has released is not taken again; nor does a wish to cancel it from
-    /// before stand.
+    /// is of a group. Whether a retry that was to go before the others still does is left open. Its trail stays, and a
+    /// lock it has released is not taken again; nor does a wish to cancel it from before stand.
     Run,
     /// Archived as operator, from scheduled, pending, retry and aggregating.
     Archive,

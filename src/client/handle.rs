@@ -85,7 +85,7 @@ impl Handle {
         self.act(Act::Archive).await
     }
 
-    /// Deletes it, unless it runs: it leaves no trace.
+    /// Deletes it, unless it runs: nothing of it is kept, but for the id of one with a key of its own, for 24 h.
     pub async fn delete(&self) -> Result<Acted> {
         self.act(Act::Delete).await
     }

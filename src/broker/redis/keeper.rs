@@ -205,7 +205,7 @@ impl Keeper {
         let news = &channels[session.subscribed..];
         for channel in news {
             match session.conn.subscribe(channel).await {
-                // Messages are a convenience; polling goes on without them.
+                // A worker polls without them; who waits for the end of a task or for a note does not, and is not woken.
                 Err(fault) if fault.class == Class::Denied => {
                     tracing::error!(channel, error = %fault.error, "Redis refuses a subscription");
                 }

@@ -136,7 +136,7 @@ impl QueueKeys {
         format!("{}{name}", self.prefix)
     }
 
-    /// The hash of records, which every function gets as its one key.
+    /// The hash of records, by which every function knows the other keys; in a cluster it is also given `never`.
     pub(super) fn records(&self) -> String {
         self.of("t")
     }
