@@ -6,7 +6,7 @@ use oncue::connect::Found;
 use oncue::{Error, Result};
 use serde::Serialize;
 
-use super::output::Output;
+use super::output::{Output, plain};
 use super::target::Target;
 
 /// Load the functions into Redis
@@ -46,7 +46,8 @@ impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { library, digest, found, replaced } = self;
         write!(f, "deployed {library} ({digest})")?;
-        match (replaced.as_deref(), *found) {
+        // It stands in a library that anybody may have loaded.
+        match (replaced.as_deref().map(plain).as_deref(), *found) {
             (Some(""), _) => f.write_str("; replaced one without a digest"),
             (Some(old), _) => write!(f, "; replaced {old}, another build of the same version"),
             (None, "same") => f.write_str("; it was there already"),

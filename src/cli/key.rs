@@ -10,7 +10,7 @@ use oncue::{Error, Result, connect};
 use serde::Serialize;
 
 use super::output::{Output, table};
-use super::target::Target;
+use super::target::{self, Target};
 
 /// Keys.
 #[derive(Subcommand)]
@@ -50,7 +50,7 @@ async fn check(target: &Target) -> Result<Checked> {
         // Opening compares the keys with those the broker knows.
         let client = target.existing().await?;
         let keys = listed(&client.sealer().keyring());
-        return Ok(Checked { keys, broker: Some(url.to_owned()) });
+        return Ok(Checked { keys, broker: Some(target::shown(url)) });
     }
     let path = target.url().strip_prefix("sqlite:").map(PathBuf::from);
     match connect::configured(path.as_deref())? {
@@ -100,7 +100,7 @@ impl fmt::Display for Written {
 #[derive(Serialize)]
 struct Checked {
     keys: Vec<Entry>,
-    /// The broker the keys agree with, if one was asked.
+    /// The broker the keys agree with, without its login, if one was asked.
     broker: Option<String>,
 }
 

@@ -20,7 +20,7 @@ const DEFAULT: &str = "sqlite:oncue.db";
 /// A URL as it may be shown: without a login, and with no password among its parameters.
 pub(super) fn shown(url: &str) -> String {
     let url = match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, place))) if scheme != "sqlite" => {
+        (Some((scheme, _)), Some((_, place))) if !["sqlite", "unix"].contains(&scheme) => {
             format!("{scheme}://***@{place}")
         }
         _ => url.to_owned(),
@@ -145,7 +145,7 @@ mod tests {
             ("redis://u:s3cret@h:1/0?ca=/ca.pem", "redis://***@h:1/0?ca=/ca.pem"),
             ("rediss+cluster://u:s3@cret?@h,i", "rediss+cluster://***@h,i"),
             ("unix:///s.sock?user=u&password=s3", "unix:///s.sock?user=u&password=***"),
-            ("unix:///s.sock?password=s3@cret", "unix://***@cret"),
+            ("unix:///s.sock?password=s3@cret", "unix:///s.sock?password=***"),
             ("redis://h", "redis://h"),
             ("sqlite:a@b.db?durability=full", "sqlite:a@b.db?durability=full"),
             ("sqlite:///a@b.db", "sqlite:///a@b.db"),

@@ -118,8 +118,11 @@ impl Handle {
             match view.state {
                 State::Completed => return self.open(&view),
                 State::Archived => return Err(self.archived(&view)),
-                _ => broker.wait(Wake::Settled, Some(mark)).await?,
-            };
+                _ => tokio::select! {
+                    woken = broker.wait(Wake::Settled, Some(mark)) => drop(woken?),
+                    () = tokio::time::sleep(ANYWAY) => {}
+                },
+            }
             pace.keep().await;
         }
     }
@@ -146,6 +149,8 @@ impl Handle {
     }
 }
 
+/// When one who waits looks without being woken: a wake-up may be lost, or this user of Redis may not listen.
+pub(super) const ANYWAY: Duration = Duration::from_secs(5);
 /// First and longest time between two looks at a task whose end is waited for.
 const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
 use crate::queue::QueueName;
 
-use super::refused::Refused;
+use super::refused::{REFUSED_MAX, Refused};
 use super::{OutboxStore, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, Row};
 
 /// How many rows that must wait one pass looks past, to those of other queues behind them.
@@ -119,9 +119,16 @@ impl Desk<'_> {
 
     /// Passes over a row from now on.
     fn refuse(&mut self, row: i64, id: Option<crate::task::TaskId>, error: &Error) {
-        self.refused.add(row);
+        if !self.refused.add(row) {
+            return;
+        }
         tracing::error!(row, error = ?error, "a row of an outbox is refused for good; it stays there, and is passed over");
         tell(self.tell, &Event::ParcelRefused { row, id, why: error.to_string() });
+        if self.refused.is_full() {
+            tracing::error!(
+                "{REFUSED_MAX} rows of an outbox are refused; what is refused from now on is not told"
+            );
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-/// Most rows that are remembered so. What is beyond is tried, and told, at every pass anew: it is reported and blocks
-/// nothing all the same.
+/// Most rows that are remembered and told so. What is beyond is tried at every pass anew, and told no more: it is counted
+/// and blocks nothing all the same.
 pub const REFUSED_MAX: usize = 1_000;
 
 /// The rows. Kept for the life of a relay: one that starts anew may be of a version that reads them.
@@ -15,10 +15,13 @@ impl Refused {
         self.0.contains(&row)
     }
 
-    pub(super) fn add(&mut self, row: i64) {
-        if self.0.len() < REFUSED_MAX {
-            self.0.insert(row);
-        }
+    /// Remembers a row, if there is room.
+    pub(super) fn add(&mut self, row: i64) -> bool {
+        self.0.len() < REFUSED_MAX && self.0.insert(row)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() == REFUSED_MAX
     }
 }
 
@@ -30,7 +33,8 @@ mod tests {
     fn it_is_bounded() {
         let mut refused = Refused::default();
         let max = i64::try_from(REFUSED_MAX).expect("small");
-        (0..=max).for_each(|row| refused.add(row));
+        let added = (0..=max).filter(|row| refused.add(*row)).count();
+        assert_eq!((added, refused.is_full()), (REFUSED_MAX, true));
         assert_eq!((refused.holds(0), refused.holds(max)), (true, false));
     }
 }

@@ -16,7 +16,7 @@ use crate::queue::QueueName;
 use crate::seal::Sealer;
 use crate::task::{Draft, Due, Group, Options, RawTask, Task, WhenFull};
 
-use super::{Listed, Missed, Origin, Plan, Runs, task};
+use super::{ENTRY_HEADER, Listed, Missed, Origin, Plan, Runs, TICK_HEADER, task};
 
 /// Longest window and jitter: ten years.
 const TIME_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
@@ -79,6 +79,12 @@ impl Entry {
         ];
         if let Some((_, what)) = refused.into_iter().find(|(given, _)| *given) {
             return Err(Error::invalid(format!("the task of an entry has {what}")));
+        }
+        let own = |(name, _): &&(String, String)| name == ENTRY_HEADER || name == TICK_HEADER;
+        if let Some((name, _)) = options.headers.iter().find(own) {
+            return Err(Error::invalid(format!(
+                "the task of an entry has a header {name}, which tells runs of their tick; use another name"
+            )));
         }
         let defaults = task.defaults();
         let queue = QueueName::parse(options.queue.as_deref().unwrap_or(defaults.queue))?;
@@ -151,7 +157,8 @@ impl Entry {
         Self { missed, ..self }
     }
 
-    /// No tick is enqueued later than this after it came; none: however late.
+    /// No tick is enqueued later than this after it came, [`CATCH_UP_MIN`](super::CATCH_UP_MIN) at least; none: however
+    /// late.
     #[must_use]
     pub fn catch_up(self, window: Option<Duration>) -> Self {
         Self { catch_up: window.map(|window| window.min(TIME_MAX)), ..self }

@@ -10,6 +10,9 @@ pub const MISSED_MAX: usize = 1_000;
 /// Up to how late a tick is not missed for [`Missed::Skip`]: a worker that starts anew, a broker that fails over.
 pub const ON_TIME: Duration = Duration::from_secs(60);
 
+/// The shortest time for which ticks are caught up with: a worker looks about once a second.
+pub const CATCH_UP_MIN: Duration = Duration::from_secs(5);
+
 /// What becomes of ticks that came while nobody was there to enqueue for them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Missed {
@@ -52,6 +55,7 @@ impl Due {
             Missed::Skip => Some(catch_up.map_or(ON_TIME, |window| window.min(ON_TIME))),
             Missed::Latest | Missed::All => catch_up,
         };
+        let late = late.map(|late| late.max(CATCH_UP_MIN));
         let in_time = |tick: Timestamp| late.is_none_or(|late| now.since(tick) <= late);
         if !in_time(latest) {
             return Self::Pass { at: latest, passed: schedule.ticks(from, latest).len() };
@@ -136,6 +140,12 @@ mod tests {
         assert_eq!(of(Missed::Latest, Some(29_999), 0, now), pass);
         assert_eq!(of(Missed::All, Some(29_999), 0, now), pass);
         assert_eq!(of(Missed::Skip, Some(29_999), 0, now), pass);
+        // No window is too short for a worker that looks once a second.
+        assert_eq!(of(Missed::All, Some(0), 9 * MINUTE, 10 * MINUTE + 5_000), run([10], 0));
+        assert_eq!(
+            of(Missed::All, Some(0), 9 * MINUTE, 10 * MINUTE + 5_001),
+            Due::Pass { at: Timestamp(10 * MINUTE), passed: 1 }
+        );
     }
 
     #[test]

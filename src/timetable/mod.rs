@@ -15,7 +15,7 @@ mod task;
 pub use entry::Entry;
 pub use listed::Listed;
 pub(crate) use missed::Due;
-pub use missed::{MISSED_MAX, Missed, ON_TIME};
+pub use missed::{CATCH_UP_MIN, MISSED_MAX, Missed, ON_TIME};
 pub use plan::{Origin, Plan, Runs};
 pub(crate) use store::{Put, edit, find, pause, put};
 pub use task::{ENTRY_HEADER, TICK_HEADER};

@@ -29,6 +29,8 @@ const VIEW: Duration = Duration::from_secs(30);
 const READING_SHARE: u32 = 20;
 /// Most entries that are enqueued for at once.
 const ENTRIES_AT_ONCE: usize = 32;
+/// Most ticks of one entry before the others have their turn again, however many it has to catch up with.
+const TICKS_AT_ONCE: usize = 16;
 
 /// Puts the entries that stand in the code of the worker.
 pub(super) async fn put(shared: &Shared, entries: &[timetable::Entry]) -> Result<()> {
@@ -243,6 +245,7 @@ impl Row {
     ) -> Result<Option<Timestamp>, Halt> {
         let Ok(plan) = &self.plan else { return Ok(None) };
         let site = Site { shared, queue, name, version: self.version, replicas: plan.replicas };
+        let mut served = 0;
         loop {
             match plan.due(self.last, shared.broker.now()) {
                 Due::Wait(next) => return Ok(next),
@@ -254,6 +257,10 @@ impl Row {
                 Due::Run { ticks, passed } => {
                     for (number, at) in ticks.into_iter().enumerate() {
                         let now = shared.broker.now();
+                        if served == TICKS_AT_ONCE {
+                            return Ok(Some(now));
+                        }
+                        served += 1;
                         let task = timetable::tick(&shared.sealer, (queue, name), plan, at, now);
                         let task = task.map_err(Halt::Unmade)?;
                         if plan.runs() == Runs::Queue && site.is_running(&task).await? {

@@ -84,7 +84,9 @@ fn users_and_functions_and_then_work() {
         ["task", "enqueue", "--kind", "mail:send", "--payload", "{\"to\":\"ada\"}", "--json"];
     let id =
         answer(&oncue(folder, Some(&producer), &enqueue))["id"].as_str().expect("an id").to_owned();
-    answer(&oncue(folder, Some(&producer), &["key", "check", "--json"]));
+    let checked = answer(&oncue(folder, Some(&producer), &["key", "check", "--json"]));
+    let place = checked["broker"].as_str().expect("a URL");
+    assert!(place.ends_with("user=oncue-producer&password=***"), "{place}");
     let viewer = url("oncue-viewer");
     let queues = answer(&oncue(folder, Some(&viewer), &["queue", "list", "--json"]));
     assert_eq!(queues["queues"][0]["pending"], 1, "{queues}");

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Cmd, Msg, Pipeline, PushInfo, PushKind, RedisResult, Value};
+use redis::{
+    Cmd, ErrorKind, Msg, Pipeline, PushInfo, PushKind, RedisResult, ServerErrorKind, Value,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::credentials::Credentials;
@@ -159,7 +161,18 @@ impl Conn {
             Wire::Cluster(wire) => {
                 let route = Route::with_key(key, SlotAddr::Master);
                 let node = SingleNodeRoutingInfo::SpecificNode(route);
-                wire.route_pipeline(pipe, 0, 3, node).await.map_err(Fault::from)
+                let replies = wire.route_pipeline(pipe, 0, 3, node).await;
+                // It answers most errors of a node as values. Without the write there is nothing to wait for.
+                let replies = replies.and_then(|replies| {
+                    replies.into_iter().map(Value::extract_error).collect::<RedisResult<Vec<_>>>()
+                });
+                replies.map_err(|error| match error.kind() {
+                    ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => Fault::new(
+                        Class::Transient,
+                        Error::unreachable("a slot of the cluster has moved; try again later"),
+                    ),
+                    _ => Fault::from(error),
+                })
             }
         };
         let replies = self.judge(result)?;

@@ -131,7 +131,7 @@ table! {
     "ASK" "" Broken invalid
         "this Redis is part of a cluster; write redis+cluster:// or rediss+cluster://";
     "CROSSSLOT" "" Broken corrupt "one call named keys of two slots, which is a bug";
-    "WRONGTYPE" "" Broken corrupt "a key of oncue holds something else; run `oncue fsck`";
+    "WRONGTYPE" "" Broken corrupt "a key of oncue holds something else; give oncue a Redis, or a namespace, of its own";
     "" "" Broken corrupt "Redis refused a call";
 }
 
@@ -339,7 +339,12 @@ mod tests {
             ("MOVED 7 10.0.0.1:6379", Class::Broken, Error::is_invalid, "redis+cluster://"),
             ("ASK 7 10.0.0.1:6379", Class::Broken, Error::is_invalid, "redis+cluster://"),
             ("CROSSSLOT Keys in request", Class::Broken, Error::is_corrupt, "two slots"),
-            ("WRONGTYPE Operation against", Class::Broken, Error::is_corrupt, "`oncue fsck`"),
+            (
+                "WRONGTYPE Operation against",
+                Class::Broken,
+                Error::is_corrupt,
+                "a namespace, of its own",
+            ),
             ("ERR syntax error", Class::Broken, Error::is_corrupt, "(ERR syntax error)"),
             ("ODD thing", Class::Broken, Error::is_corrupt, "(ODD thing)"),
         ];

@@ -7,7 +7,7 @@ use redis::Cmd;
 use super::inspect;
 use super::{Inner, reply};
 use crate::broker::marks::only;
-use crate::broker::{ENTRIES_MAX, ENTRY_BYTES_MAX, Entry, Tick, Wake};
+use crate::broker::{ENTRIES_MAX, ENTRY_BYTES_MAX, Entry, Tick, Wake, check_name};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::queue::QueueName;
@@ -32,7 +32,8 @@ async fn of_queue(broker: &Inner, queue: QueueName) -> Result<Vec<Entry>> {
     let mut names = Vec::new();
     for name in reply::array(broker.io.link.call(&fetch).await?)? {
         // What is no name was not written by us.
-        names.extend(String::from_utf8(reply::bytes(name)?).ok());
+        let name = String::from_utf8(reply::bytes(name)?).ok();
+        names.extend(name.filter(|name| check_name(name).is_ok()));
     }
     names.sort();
     names.truncate(ENTRIES_MAX);

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::fault::Step;
 use super::task::{self, count, ms, time};
 use super::txn::{Txn, mutant};
-use crate::broker::{ENTRIES_MAX, Entry, TICKS_KEPT, Tick, Wake};
+use crate::broker::{ENTRIES_MAX, Entry, TICKS_KEPT, Tick, Wake, check_name};
 use crate::error::Error;
 use crate::queue::QueueName;
 use crate::task::TaskId;
@@ -35,14 +35,21 @@ pub(super) fn entries(conn: &Connection) -> Step<Vec<Entry>> {
     let mut rows = query.query([])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        // No call of ours makes or reaches a queue without a proper name.
+        // No call of ours makes or reaches a queue or an entry without a proper name, or a tick without an id. What
+        // others wrote harms no other entry.
         let Ok(queue) = QueueName::parse(row.get_ref(1)?.as_str().unwrap_or("")) else { continue };
+        let name = row.get_ref(2)?.as_str().unwrap_or("").to_owned();
+        if check_name(&name).is_err() {
+            continue;
+        }
         let ticks = ticks
             .query_map([row.get::<_, i64>(0)?], |tick| {
-                Ok((time(tick.get(0)?), task::id(tick, 1)?))
+                let at = time(tick.get(0)?);
+                Ok(task::id(tick, 1).ok().map(|id| (at, id)))
             })?
+            .filter_map(Result::transpose)
             .collect::<Result<_, _>>()?;
-        let (name, body) = (row.get(2)?, row.get(3)?);
+        let body = row.get(3)?;
         let version = u64::try_from(row.get::<_, i64>(4)?).unwrap_or(0);
         all.push(Entry { queue, name, body, version, last: time(row.get(5)?), ticks });
     }

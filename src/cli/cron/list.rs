@@ -7,7 +7,7 @@ use oncue::timetable::{Listed, Missed, Origin, Plan, Runs};
 use serde::Serialize;
 
 use super::entries;
-use crate::cli::output::{Output, list};
+use crate::cli::output::{Output, list, plain};
 use crate::cli::target::Target;
 
 pub(super) async fn run(queue: Option<&str>, target: &Target, output: Output) -> Result<()> {
@@ -104,12 +104,20 @@ impl fmt::Display for Told {
                 (None, Some(_)) => "never",
                 (None, None) => "faulty",
             };
-            table.add_row([&row.entry, &row.queue, schedule, zone, next, &row.last]);
+            table.add_row([
+                &*plain(&row.entry),
+                &row.queue,
+                &plain(schedule),
+                &plain(zone),
+                next,
+                &row.last,
+            ]);
         }
         table.fmt(f)?;
         for row in &self.entries {
             if let Some(fault) = &row.fault {
-                write!(f, "\n\nentry {} of queue {} does not tick: {fault}", row.entry, row.queue)?;
+                let (entry, fault) = (plain(&row.entry), plain(fault));
+                write!(f, "\n\nentry {entry} of queue {} does not tick: {fault}", row.queue)?;
             }
         }
         Ok(())

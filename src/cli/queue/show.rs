@@ -10,7 +10,7 @@ use oncue::queue::Kind;
 use serde::Serialize;
 
 use super::Counts;
-use crate::cli::output::{Output, brief, list, numbers, pairs};
+use crate::cli::output::{Output, brief, list, numbers, pairs, plain};
 use crate::cli::target::queue;
 
 pub(super) async fn run(broker: &dyn Operate, name: &str, output: Output) -> Result<()> {
@@ -129,7 +129,7 @@ impl fmt::Display for Shown {
         for group in &self.groups {
             let kind = group.kind.clone().unwrap_or("-".to_owned());
             let cells = [group.tasks.to_string(), group.age.clone(), group.left.clone()];
-            table.add_row([group.name.clone(), kind].into_iter().chain(cells));
+            table.add_row([plain(&group.name), kind].into_iter().chain(cells));
         }
         numbers(&mut table, 2..5);
         write!(f, "\n{table}")

@@ -89,6 +89,28 @@ fn a_limit_of_one_kind_holds_that_kind_back_and_no_other() {
 }
 
 #[test]
+fn no_kind_waits_behind_the_backlog_of_others_for_ever() {
+    let bench = open();
+    let few = bench.put((0..5).map(|_| task(KINDS[2])));
+    for kind in &KINDS[..2] {
+        bench.put((0..100).map(|_| task(kind)));
+    }
+    // A queue in between has its share of whatever numbers a broker hands out.
+    for others in 0..3 {
+        let session = bench.session();
+        let mut claimed = BTreeSet::new();
+        for _ in 0..20 {
+            let mut ask = bench.ask(&session, 1);
+            ask.accept = KINDS[..3].iter().map(|kind| (KindHash::of(kind), 1)).collect();
+            claimed.extend(ids(&bench.claims(ask)));
+            (0..others).for_each(|_| drop(bench.take(&bench.session(), 0)));
+        }
+        assert!(few.iter().all(|id| claimed.contains(id)), "beside {others} others");
+        bench.retire(&session, &[]);
+    }
+}
+
+#[test]
 fn kinds_that_are_not_accepted_are_not_claimed_and_stay_pending() {
     let bench = open();
     let refused = bench.put_one(task("odd:one"));

@@ -23,6 +23,36 @@ async fn nothing(_: Number) -> TaskResult {
 }
 
 #[test]
+fn a_result_comes_though_no_wake_up_does() {
+    let mut proxy = Proxy::of(broker());
+    proxy.wait = Box::new(|inner, (wake, seen)| match (wake, seen) {
+        (Wake::Settled | Wake::Noted, Some(_)) => std::future::pending().boxed(),
+        _ => inner.wait(wake, seen),
+    });
+    let gate = Arc::new(Semaphore::new(0));
+    let data = gate.clone();
+    let company = Company::start(client_of(Arc::new(proxy)), |worker| {
+        let gated = async |_: Number, gate: Data<Arc<Semaphore>>| {
+            gate.acquire().await?.forget();
+            TaskResult::Ok(7)
+        };
+        worker.handle(gated).data(data)
+    });
+    let task = company.put(Number(0));
+    company.started(&task);
+    let result = oncue::block_on(async {
+        let open = async {
+            tokio::task::yield_now().await;
+            gate.add_permits(1);
+        };
+        let result = async { task.result::<u64>().timeout(PATIENCE).await };
+        futures::future::join(result, open).await.0
+    });
+    assert_eq!(result.expect("it looks anyway"), 7);
+    company.end();
+}
+
+#[test]
 fn a_session_that_waits_for_its_first_task_is_kept_alive() {
     // The broker opens a session at the first dequeue, whether it claims or not.
     let (mut proxy, (tell, beats)) = (Proxy::of(broker()), channel());

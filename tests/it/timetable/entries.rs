@@ -3,7 +3,7 @@
 use oncue::broker::Enqueued;
 use oncue::event::Event;
 use oncue::state::State;
-use oncue::timetable::{Entry, Origin};
+use oncue::timetable::{ENTRY_HEADER, Entry, Origin, TICK_HEADER};
 use oncue::{Task, Unique};
 
 use super::scene::*;
@@ -76,6 +76,8 @@ fn what_makes_no_sense_again_and_again_is_refused() {
         (Number(1).draft().spill_to("other"), "full"),
         (Number(1).draft().priority(10), "priority"),
         (Number(1).draft().queue("Bad"), "Bad"),
+        (Number(1).draft().header(TICK_HEADER, "0"), TICK_HEADER),
+        (Number(1).draft().header(ENTRY_HEADER, "b"), ENTRY_HEADER),
     ] {
         let refused = Entry::new("a", "@daily", draft).expect_err(word);
         assert!(refused.is_invalid() && refused.to_string().contains(word), "{refused}");

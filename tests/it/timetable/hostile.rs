@@ -84,6 +84,13 @@ fn what_is_damaged_newer_or_hostile_harms_no_other() {
     write("damaged", b"{}");
     write("newer", b"\xc8what a later version says");
     write("empty", b"");
+    // Names that no call of ours would write.
+    for (name, sql) in [("bell", "char(7, 27)"), ("bytes", "CAST(x'ff' AS TEXT)")] {
+        write(name, b"");
+        alter(&scene, &format!("UPDATE oncue_entry SET name = {sql} WHERE name = '{name}'"));
+    }
+    let ticked = "INSERT INTO oncue_tick (entry, at, id) SELECT row, 1, x'00' FROM oncue_entry";
+    alter(&scene, ticked);
     let worker = scene.worker();
     let mut whys = std::collections::BTreeMap::new();
     scene.until(|event| {

@@ -17,6 +17,8 @@
 local ROUNDS_MAX = 100
 -- Most claims of one answer, those of gatherings included.
 local ANSWER_MAX = 1000
+-- The fractional part of the golden ratio.
+local GOLDEN = 0.6180339887498949
 -- Most bytes of records that are answered along.
 local ALONG_BYTES_MAX = 65536
 
@@ -183,9 +185,14 @@ local function dequeue(keys, args)
       end
     end
   end
+  -- Where there is less room than there are kinds, another one comes first each time. By the golden ratio, so that no stride
+  -- of the numbers keeps one back.
   local share = #kinds > 0 and ceil(most / #kinds) or 0
-  for _, kind in ipairs(kinds) do take(kind, min(share, kind.limit, most - taken)) end
-  for _, kind in ipairs(kinds) do take(kind, min(kind.limit, most - taken)) end
+  local first = floor(tonumber(args[6]) / ANSWER_MAX * GOLDEN % 1 * #kinds)
+  for i = 1, 2 * #kinds do
+    local kind = kinds[(first + i - 1) % #kinds + 1]
+    take(kind, min(i <= #kinds and share or most, kind.limit, most - taken))
+  end
   -- Before anything else: what was popped is nowhere until it is held.
   local told, sizes, number = {}, {}, tonumber(args[6])
   for _, gathering in ipairs(gatherings) do

@@ -62,7 +62,8 @@ local function retire(keys, args)
   local ids = ids_of(back)
   local marks = cancelled_of(b, ids)
   if call('EXISTS', b .. 'lr') == 1 then each('SREM', b .. 'lr', ids) end
-  for from = 1, #back, STEP do
+  -- From the end: what is put back last is served first.
+  for from = floor((#back - 1) / STEP) * STEP + 1, 1, -STEP do
     local step = {}
     for i = from, min(from + STEP - 1, #back) do
       if marks and marks[i] == 1 then
