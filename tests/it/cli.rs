@@ -199,7 +199,9 @@ fn an_interrupted_demo_hands_its_tasks_back() {
 #[test]
 fn a_bench_names_every_figure_and_leaves_nothing_behind() {
     let folder = folder();
-    let told = answer(&oncue(folder.path(), &["bench", "--tasks", "50", "--json"]));
+    // So many and so large that they do not fit into one batch.
+    let size = ["--tasks", "900", "--payload", "5000", "--json"];
+    let told = answer(&oncue(folder.path(), &[&["bench"], &size[..]].concat()));
     for field in [
         "enqueue_single_per_s",
         "enqueue_bulk_per_s",
@@ -298,6 +300,10 @@ fn what_is_wrong_is_named_and_has_its_exit_code() {
     fails(path, &["demo", "--broker", "sqlite:x"], 2, "invalid", &["--db"]);
     fails(path, &["demo", "--concurrency", "0"], 2, "invalid", &["concurrency 0"]);
     fails(path, &["bench", "--tasks", "0"], 2, "invalid", &["0 tasks"]);
+    let huge = usize::MAX.to_string();
+    for bytes in ["262145", &huge] {
+        fails(path, &["bench", "--payload", bytes], 2, "too_large", &["262144", bytes]);
+    }
     let broker = |url| ["queue", "list", "--broker", url];
     fails(path, &broker("sqlit:x.db"), 2, "invalid", &["did you mean \"sqlite\"?"]);
     fails(
