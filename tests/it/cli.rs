@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A run of the binary in a folder of its own, with nothing of ours in its environment.
@@ -253,6 +253,17 @@ fn a_task_is_enqueued_listed_shown_and_revealed() {
     let told = answer(&oncue(path, &["task", "show", &id, "--reveal", "--json"]));
     assert_eq!(told["revealed"]["payload"]["to"], "Canary", "{told}");
     assert_eq!(told["revealed"]["headers"]["trace"], "abc=d", "{told}");
+
+    // Of headers with one name all are shown, in their order: a handler sees the first.
+    let twice = ["--header", "trace=z", "--header", "a=1", "--header", "trace=b", "--json"];
+    let other = answer(&oncue(path, &[&enqueue[..], &twice].concat()));
+    let other = other["id"].as_str().expect("id");
+    let told = answer(&oncue(path, &["task", "show", other, "--reveal", "--json"]));
+    assert_eq!(told["revealed"]["headers"], json!({ "a": "1", "trace": ["z", "b"] }));
+    let (stdout, _) = texts(&oncue(path, &["task", "show", other, "--reveal"]));
+    let place = |text| stdout.find(text).unwrap_or_else(|| panic!("no {text}: {stdout}"));
+    assert!(place("trace: z") < place("a: 1") && place("a: 1") < place("trace: b"), "{stdout}");
+    answer(&oncue(path, &["task", "delete", other, "--json"]));
 
     // Looking needs no key, opening does.
     fs::rename(path.join("oncue.db.key"), path.join("elsewhere")).expect("renamed");
