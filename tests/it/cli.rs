@@ -304,6 +304,11 @@ fn what_is_wrong_is_named_and_has_its_exit_code() {
     let large = format!("@{}", path.join("large").display());
     fs::write(path.join("large"), format!("\"{}\"", "x".repeat(256 * 1024))).expect("file");
     fails(path, &[&enqueue[..], &[&large]].concat(), 2, "too_large", &["262144"]);
+    // Over the limit, with a character that stands across it; and within it, but no text.
+    fs::write(path.join("large"), format!("{}ü", "x".repeat(256 * 1024))).expect("file");
+    fails(path, &[&enqueue[..], &[&large]].concat(), 2, "too_large", &["262144"]);
+    fs::write(path.join("large"), b"\"\xFF\"").expect("file");
+    fails(path, &[&enqueue[..], &[&large]].concat(), 2, "invalid", &["cannot read", "utf-8"]);
     fails(path, &["task", "show", "7"], 2, "invalid", &["UUID"]);
     let nobody = "01937a5c-6e0a-7000-8000-000000000000";
     fails(path, &["task", "show", nobody], 3, "not_found", &[nobody]);
