@@ -20,7 +20,8 @@ pub(super) enum Acl {
     /// (sweeps, enqueues), viewer (looks), operator (looks, cancels, pauses, stops
     /// workers), deployer (`oncue deploy`). A process that
     /// both enqueues and works is producer+worker. New passwords are printed once, on
-    /// standard error; the file has their digests. For `aclfile` in redis.conf.
+    /// standard error, or with --json in the answer on standard output; the file (with
+    /// --json: `lines`) has their digests. For `aclfile` in redis.conf.
     #[command(verbatim_doc_comment)]
     Generate(Args),
 }

@@ -196,7 +196,8 @@ impl<T> Draft<T> {
         self.with(|o| o.when_full = WhenFull::Spill(queue.into()))
     }
 
-    /// Metadata for the handler, sealed with the payload.
+    /// Metadata for the handler, sealed with the payload. A name may be given again: all are kept, in their order, and
+    /// a handler that asks for one header of this name gets the first.
     pub fn header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.with(|o| o.headers.push((name.into(), value.into())))
     }

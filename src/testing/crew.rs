@@ -10,9 +10,13 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::queue::{KindHash, QueueName};
 use crate::state::State;
-#[cfg(feature = "cron")]
-use crate::timetable::{Listed, Runs};
 use crate::worker::{Builder, Failed, Worker};
+#[cfg(feature = "cron")]
+use crate::{
+    broker::LockName,
+    seal::Sealer,
+    timetable::{Listed, Runs},
+};
 
 use super::bench::Bench;
 use super::ground::Ground;
@@ -25,7 +29,7 @@ pub const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// How often a worker on a bench looks for sessions that were ended.
 const SWEEP: Duration = Duration::from_millis(5);
-/// How often it is looked whether the run has ended that a tick waits for.
+/// How long after it heard that a run goes on a Scheduler looks again whether its tick may come; not less than it takes.
 #[cfg(feature = "cron")]
 const POLL: Duration = Duration::from_secs(1);
 /// Tasks looked at at once.
@@ -63,6 +67,8 @@ pub(super) struct Crew {
     /// Whether it keeps the timetable.
     #[cfg(feature = "cron")]
     schedules: bool,
+    #[cfg(feature = "cron")]
+    sealer: Sealer,
     archived: Arc<Mutex<Vec<Failed>>>,
     began: Timestamp,
     runs_max: u64,
@@ -73,8 +79,23 @@ pub(super) struct Crew {
 struct Ticks {
     /// A tick came, and is about to be enqueued.
     due: bool,
+    /// One that came waits for the end of a task.
+    held: bool,
+    /// When one that came is looked at again, which nothing holds back any more.
+    again: Option<Timestamp>,
     /// When the next one comes.
     next: Option<Timestamp>,
+}
+
+/// What holds a tick back that waits for the run before it.
+#[cfg(feature = "cron")]
+enum Held {
+    /// Nothing: the Scheduler is about to look.
+    No,
+    /// A task that has not ended: what moves it moves the tick.
+    ByRun,
+    /// Nothing any more, but the Scheduler looks again only then.
+    Until(Timestamp),
 }
 
 impl Crew {
@@ -105,6 +126,8 @@ impl Crew {
             kinds,
             #[cfg(feature = "cron")]
             schedules,
+            #[cfg(feature = "cron")]
+            sealer: bench.client().sealer().clone(),
             archived,
             began,
             runs_max,
@@ -122,15 +145,22 @@ impl Crew {
                     self.runs_max
                 )));
             }
-            let ticks = self.ticks().await?;
+            let mut ticks = self.ticks().await?;
             if ticks.due || self.is_busy(&changes).await? {
                 let changed = tokio::time::timeout(STALLED_AFTER, changes.changed()).await;
                 changed.map_err(|_| self.stalled())?.map_err(|_| self.stalled())?;
                 continue;
             }
+            if ticks.held {
+                // Its run may have ended between the two looks; nothing runs now that could end.
+                ticks = self.ticks().await?;
+                if ticks.due {
+                    continue;
+                }
+            }
             // Ticks go on for ever: they are waited for only as long as one is told to.
             let tick = ticks.next.filter(|_| until.is_some());
-            match self.next().await?.into_iter().chain(tick).min() {
+            match self.next().await?.into_iter().chain(ticks.again).chain(tick).min() {
                 Some(due) if until.is_none_or(|until| due <= until) => {
                     self.ground.jump(due, &self.queues).await?;
                 }
@@ -185,7 +215,7 @@ impl Crew {
         Ok(Ticks::default())
     }
 
-    /// What the timetable says. A tick that waits for the run before it is looked for once a second.
+    /// What the timetable says.
     #[cfg(feature = "cron")]
     async fn ticks(&self) -> Result<Ticks> {
         let mut ticks = Ticks::default();
@@ -195,17 +225,36 @@ impl Crew {
         let now = self.ground.now();
         for entry in self.ground.broker.entries().await?.into_iter().map(Listed::new) {
             let Ok(plan) = entry.plan() else { continue };
-            let next = match entry.next() {
-                Some(tick) if tick <= now && plan.runs() == Runs::Queue => Some(now.plus(POLL)),
-                Some(tick) if tick <= now => {
-                    ticks.due = true;
-                    None
+            match entry.next() {
+                Some(tick) if tick <= now && plan.runs() == Runs::Queue => {
+                    match self.held_back(&entry, now).await? {
+                        Held::No => ticks.due = true,
+                        Held::Until(again) => {
+                            ticks.again = ticks.again.into_iter().chain([again]).min();
+                        }
+                        Held::ByRun => ticks.held = true,
+                    }
                 }
-                next => next,
-            };
-            ticks.next = ticks.next.into_iter().chain(next).min();
+                Some(tick) if tick <= now => ticks.due = true,
+                next => ticks.next = ticks.next.into_iter().chain(next).min(),
+            }
         }
         Ok(ticks)
+    }
+
+    /// What holds back a tick that came and waits for the run before it. What the Scheduler heard decides, not what holds the
+    /// lock now: it looks again only when its time is up.
+    #[cfg(feature = "cron")]
+    async fn held_back(&self, entry: &Listed, now: Timestamp) -> Result<Held> {
+        let names = self.sealer.derive_runs(&entry.queue, &entry.name)?;
+        let names: Vec<_> = names.into_iter().map(LockName).collect();
+        let queue = entry.queue.clone();
+        let heard = self.wire.heard_held(queue.clone(), names.clone());
+        let Some(again) = heard.map(|heard| heard.plus(POLL)).filter(|again| *again > now) else {
+            return Ok(Held::No);
+        };
+        let holder = self.ground.broker.holder(queue, names).await?;
+        Ok(if holder.is_some() { Held::ByRun } else { Held::Until(again) })
     }
 
     /// When the next task is due, or the next group closes.

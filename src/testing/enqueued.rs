@@ -16,9 +16,6 @@ pub const LISTED_MAX: usize = 100_000;
 /// Tasks looked at at once.
 const PAGE: usize = 1_000;
 
-/// Where a task is that was enqueued and has not ended.
-const STATES: [State; 4] = [State::Scheduled, State::Pending, State::Active, State::Retry];
-
 /// An enqueued task, opened.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -29,7 +26,7 @@ pub struct Found<T> {
     pub id: TaskId,
     /// Its queue.
     pub queue: String,
-    /// Where it is: scheduled, pending, active or retry.
+    /// Where it is: any state in which a task has not ended.
     pub state: State,
     /// When it is due; none if it is.
     pub due: Option<Timestamp>,
@@ -80,7 +77,7 @@ fn all(client: &Client) -> Result<Vec<(String, TaskView)>> {
     let list = async {
         let (broker, mut all) = (client.broker(), Vec::new());
         for stats in broker.stats().await? {
-            for state in STATES {
+            for state in State::ALL.into_iter().filter(|state| !state.is_terminal()) {
                 let mut cursor = None;
                 loop {
                     let page = Page { queue: stats.queue.clone(), state, cursor, rows: PAGE };

@@ -1,6 +1,7 @@
 //! A wire: between a client or a worker of a bench and the broker. It counts, it can be cut, and it lets leases outlast
 //! any jump of the clock: whoever lives would have beaten meanwhile.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,9 @@ use super::ground::Ground;
 const LEASE: Duration = Duration::from_secs(1_000 * 365 * 86_400);
 /// A mark tells of the broker in its lower half, and of the clock in the upper.
 const HALF: u32 = 32;
+
+/// What a lock is held on: its queue, and its names there.
+type Locked = (QueueName, Vec<LockName>);
 
 /// How runs ended, as they were written.
 #[derive(Clone, Copy, Default)]
@@ -56,6 +60,8 @@ pub(super) struct Wire {
     tally: Arc<Mutex<Tally>>,
     /// Those that may hold something.
     sessions: Arc<Mutex<Vec<Session>>>,
+    /// When it was last heard that a lock is held; one of an entry at most, as only a Scheduler asks.
+    held: Arc<Mutex<HashMap<Locked, Timestamp>>>,
 }
 
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,12 +80,18 @@ impl Wire {
     }
 
     fn new(ground: Arc<Ground>, hangs_until: &'static [Phase]) -> Self {
-        let (cut, tally, sessions) = Default::default();
-        Self { ground, hangs_until, cut, tally, sessions }
+        let (cut, tally, sessions, held) = Default::default();
+        Self { ground, hangs_until, cut, tally, sessions, held }
     }
 
     pub(super) fn tally(&self) -> Tally {
         *lock(&self.tally)
+    }
+
+    /// When who asks through here last heard that this lock is held.
+    #[cfg(feature = "cron")]
+    pub(super) fn heard_held(&self, queue: QueueName, names: Vec<LockName>) -> Option<Timestamp> {
+        lock(&self.held).get(&(queue, names)).copied()
     }
 
     /// Nothing goes through any more, whatever becomes of the fuse.
@@ -298,7 +310,19 @@ impl Inspect for Wire {
     }
 
     fn holder(&self, queue: QueueName, names: Vec<LockName>) -> Reply<Option<TaskId>> {
-        self.pass(|broker| broker.holder(queue, names))
+        let (ground, held) = (self.ground.clone(), self.held.clone());
+        self.pass(move |broker| {
+            let reply = broker.holder(queue.clone(), names.clone());
+            Box::pin(async move {
+                let holder = reply.await?;
+                if holder.is_some() {
+                    lock(&held).insert((queue, names), ground.now());
+                    // A tick that was about to be enqueued waits.
+                    ground.change();
+                }
+                Ok(holder)
+            })
+        })
     }
 
     fn stats(&self) -> Reply<Vec<QueueStats>> {

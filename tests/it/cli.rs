@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A run of the binary in a folder of its own, with nothing of ours in its environment.
@@ -199,7 +199,9 @@ fn an_interrupted_demo_hands_its_tasks_back() {
 #[test]
 fn a_bench_names_every_figure_and_leaves_nothing_behind() {
     let folder = folder();
-    let told = answer(&oncue(folder.path(), &["bench", "--tasks", "50", "--json"]));
+    // So many and so large that they do not fit into one batch.
+    let size = ["--tasks", "900", "--payload", "5000", "--json"];
+    let told = answer(&oncue(folder.path(), &[&["bench"], &size[..]].concat()));
     for field in [
         "enqueue_single_per_s",
         "enqueue_bulk_per_s",
@@ -252,6 +254,17 @@ fn a_task_is_enqueued_listed_shown_and_revealed() {
     assert_eq!(told["revealed"]["payload"]["to"], "Canary", "{told}");
     assert_eq!(told["revealed"]["headers"]["trace"], "abc=d", "{told}");
 
+    // Of headers with one name all are shown, in their order: a handler sees the first.
+    let twice = ["--header", "trace=z", "--header", "a=1", "--header", "trace=b", "--json"];
+    let other = answer(&oncue(path, &[&enqueue[..], &twice].concat()));
+    let other = other["id"].as_str().expect("id");
+    let told = answer(&oncue(path, &["task", "show", other, "--reveal", "--json"]));
+    assert_eq!(told["revealed"]["headers"], json!({ "a": "1", "trace": ["z", "b"] }));
+    let (stdout, _) = texts(&oncue(path, &["task", "show", other, "--reveal"]));
+    let place = |text| stdout.find(text).unwrap_or_else(|| panic!("no {text}: {stdout}"));
+    assert!(place("trace: z") < place("a: 1") && place("a: 1") < place("trace: b"), "{stdout}");
+    answer(&oncue(path, &["task", "delete", other, "--json"]));
+
     // Looking needs no key, opening does.
     fs::rename(path.join("oncue.db.key"), path.join("elsewhere")).expect("renamed");
     assert_eq!(answer(&oncue(path, &list))["tasks"][0]["id"], id.as_str());
@@ -291,6 +304,11 @@ fn what_is_wrong_is_named_and_has_its_exit_code() {
     let large = format!("@{}", path.join("large").display());
     fs::write(path.join("large"), format!("\"{}\"", "x".repeat(256 * 1024))).expect("file");
     fails(path, &[&enqueue[..], &[&large]].concat(), 2, "too_large", &["262144"]);
+    // Over the limit, with a character that stands across it; and within it, but no text.
+    fs::write(path.join("large"), format!("{}ü", "x".repeat(256 * 1024))).expect("file");
+    fails(path, &[&enqueue[..], &[&large]].concat(), 2, "too_large", &["262144"]);
+    fs::write(path.join("large"), b"\"\xFF\"").expect("file");
+    fails(path, &[&enqueue[..], &[&large]].concat(), 2, "invalid", &["cannot read", "utf-8"]);
     fails(path, &["task", "show", "7"], 2, "invalid", &["UUID"]);
     let nobody = "01937a5c-6e0a-7000-8000-000000000000";
     fails(path, &["task", "show", nobody], 3, "not_found", &[nobody]);
@@ -298,6 +316,10 @@ fn what_is_wrong_is_named_and_has_its_exit_code() {
     fails(path, &["demo", "--broker", "sqlite:x"], 2, "invalid", &["--db"]);
     fails(path, &["demo", "--concurrency", "0"], 2, "invalid", &["concurrency 0"]);
     fails(path, &["bench", "--tasks", "0"], 2, "invalid", &["0 tasks"]);
+    let huge = usize::MAX.to_string();
+    for bytes in ["262145", &huge] {
+        fails(path, &["bench", "--payload", bytes], 2, "too_large", &["262144", bytes]);
+    }
     let broker = |url| ["queue", "list", "--broker", url];
     fails(path, &broker("sqlit:x.db"), 2, "invalid", &["did you mean \"sqlite\"?"]);
     fails(

@@ -2,10 +2,17 @@
 
 use std::fs;
 
+use oncue::TaskResult;
 use oncue::queue::QueueName;
+use oncue::timetable::Entry;
 use serde_json::{Value, json};
 
 use crate::cli_operate::{answer, fails, oncue};
+use crate::runtime::company::Number;
+
+async fn idle(_: Number) -> TaskResult {
+    Ok(())
+}
 
 const ADD: [&str; 8] =
     ["cron", "add", "nightly", "30 2 * * *", "--kind", "report", "--payload", "{\"shop\":7}"];
@@ -106,4 +113,36 @@ fn a_faulty_entry_is_listed_with_its_fault_and_removed() {
     assert_eq!(entries[1]["fault"], Value::Null);
     fails(folder, &["cron", "run", "bad"], 1, "no entry");
     answer(folder, &["cron", "remove", "bad"]);
+}
+
+#[test]
+fn a_change_that_a_worker_undoes_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    answer(folder, &ADD);
+    let url = format!("sqlite:{}", folder.join("a.db").display());
+    let client = oncue::block_on(oncue::connect(&url)).expect("opens");
+    // Its worker starts and ends, which puts its entry.
+    let start = || {
+        let entry = Entry::new("hourly", "@hourly", Number(1)).expect("an entry");
+        let worker = client.worker().handle(idle).cron(entry);
+        let worker = oncue::block_on(worker.start()).expect("starts");
+        oncue::block_on(worker.shutdown()).expect("ends");
+    };
+    let schedules = || {
+        let entries = answer(folder, &["cron", "list"])["entries"].clone();
+        let one = |entry: &Value| entry["schedule"].as_str().expect("a schedule").to_owned();
+        entries.as_array().expect("a list").iter().map(one).collect::<Vec<_>>()
+    };
+    start();
+    let edit = |name| answer(folder, &["cron", "edit", name, "--schedule", "@daily"]);
+    assert_eq!(edit("hourly")["undone_at_start"], true);
+    assert_eq!(edit("nightly")["undone_at_start"], false);
+    assert_eq!(schedules(), ["@daily", "@daily"]);
+    start();
+    assert_eq!(schedules(), ["@hourly", "@daily"]);
+    assert_eq!(answer(folder, &["cron", "remove", "hourly"])["undone_at_start"], true);
+    start();
+    assert_eq!(schedules(), ["@hourly", "@daily"]);
+    assert_eq!(answer(folder, &["cron", "remove", "nightly"])["undone_at_start"], false);
 }

@@ -120,6 +120,9 @@ fn what_a_queue_holds_runs_and_keeps_is_limited_and_shown() {
     {
         fails(folder, &[&["queue", "limit", "default"], wrong].concat(), 2, "");
     }
+    for endless in ["unlimited", "9999999999GiB"] {
+        fails(folder, &["queue", "limit", "default", "--bytes", endless], 2, "\"none\\\"");
+    }
     let none = [
         &["queue", "limit", "default", "--bytes", "none", "--concurrency", "none"][..],
         &[

@@ -143,6 +143,14 @@ fn an_acl_file_holds_no_password_and_says_what_is_wrong() {
         let password = line.rsplit(' ').next().expect("a password");
         assert!(password.len() == 64 && !file.contains(password), "{line}");
     }
+    // As JSON there is one answer, passwords and all, and the help says so.
+    let output = run(&["--role", "viewer", "--json"]);
+    let told = answer(&output);
+    let password = told["users"][0]["password"].as_str().expect("a password");
+    assert!(password.len() == 64 && !told["lines"].to_string().contains(password), "{told}");
+    assert!(output.stderr.is_empty());
+    let help = String::from_utf8(run(&["--help"]).stdout).expect("UTF-8");
+    assert!(help.contains("with --json in the answer on standard output"), "{help}");
     for (name, text) in
         [("old", "long-enough-to-stay\n"), ("new", "another-long-password"), ("weak", "12345")]
     {

@@ -14,6 +14,7 @@ use oncue::seal::{Keyring, Sealer};
 use oncue::task::{Due, TaskId};
 
 use super::RAW_QUEUE;
+use super::run::batch_size;
 
 /// Sessions that claim and settle beside each other, so that the broker never waits for us.
 const SESSIONS: usize = 4;
@@ -27,7 +28,7 @@ pub(super) async fn drain(broker: &Arc<dyn Operate>, tasks: u64, payload: usize)
     let sealer = Sealer::new(Keyring::generate()?, "bench")?;
     let mut left = tasks as usize;
     while left > 0 {
-        let n = left.min(BATCH_TASKS_MAX);
+        let n = left.min(batch_size(payload));
         let mut seals = sealer.batch(n)?;
         let tasks = (0..n).map(|_| {
             let header = Header::new(kind.clone(), queue.clone(), broker.now());

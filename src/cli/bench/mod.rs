@@ -11,6 +11,7 @@ mod tally;
 
 use std::time::Duration;
 
+use oncue::codec::PAYLOAD_BYTES_MAX;
 use oncue::{Error, Result};
 
 use super::Verdict;
@@ -38,7 +39,7 @@ pub(super) struct Args {
     /// Tasks to preload in batches and to drain
     #[arg(long, default_value_t = 20_000, value_name = "N")]
     tasks: u64,
-    /// Bytes of each payload, at least 48
+    /// Bytes of each payload, 48 to 262144
     #[arg(long, default_value_t = 100, value_name = "BYTES")]
     payload: usize,
     /// Tasks that run at once
@@ -52,6 +53,12 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<Verdict> {
     if !(1..=TASKS_MAX).contains(&args.tasks) {
         return Err(Error::invalid(format!("{} tasks; use 1 to {TASKS_MAX}", args.tasks)));
+    }
+    if args.payload > PAYLOAD_BYTES_MAX {
+        return Err(Error::too_large(format!(
+            "--payload {}: a payload has at most {PAYLOAD_BYTES_MAX} bytes",
+            args.payload
+        )));
     }
     let place = Place::new(target.named())?;
     let measured = tokio::select! {

@@ -163,10 +163,13 @@ async fn one_at_a_time(client: &Client, tasks: u64, payload: usize) -> Result<f6
     Ok(per_s(tasks, began.elapsed()))
 }
 
-/// In batches of 1,000, fewer only if the payload is so large that those do not fit.
+/// Tasks of a batch: 1,000, fewer only if the payload is so large that those do not fit.
+pub(super) fn batch_size(payload: usize) -> usize {
+    (BATCH_BYTES_MAX / (payload + RECORD_EXTRA)).clamp(1, BATCH_TASKS_MAX)
+}
+
 async fn in_bulk(client: &Client, tasks: std::ops::Range<u64>, payload: usize) -> Result<f64> {
-    let fit = BATCH_BYTES_MAX / (payload + RECORD_EXTRA);
-    let size = fit.clamp(1, BATCH_TASKS_MAX) as u64;
+    let size = batch_size(payload) as u64;
     let (began, count) = (Instant::now(), tasks.end - tasks.start);
     let starts = tasks.clone().step_by(size as usize);
     stream::iter(starts)

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use oncue::broker::Enqueued;
+use oncue::timetable::{Listed, Origin};
 use oncue::{Error, Result};
 use serde::Serialize;
 
@@ -35,6 +36,15 @@ pub(super) async fn pause(
     output.print(&Paused { entry, queue, paused, changed })
 }
 
+/// Whether it stands in the code of a worker, which writes it as it stands there whenever it starts.
+pub(super) fn is_static(listed: &Listed) -> bool {
+    listed.plan().is_ok_and(|plan| plan.origin() == Origin::Static)
+}
+
+/// What people are told of a change that a worker undoes.
+pub(super) const UNDONE: &str =
+    "it stands in the code of a worker, which puts it back when it starts: change the code, too";
+
 pub(super) async fn remove(which: &Which, target: &Target, output: Output) -> Result<()> {
     let client = target.unkeyed()?;
     let cron = entries(&client, which.queue.as_deref())?;
@@ -42,7 +52,9 @@ pub(super) async fn remove(which: &Which, target: &Target, output: Output) -> Re
     if !client.broker().remove_entry(listed.queue.clone(), listed.name.clone()).await? {
         return Err(Error::not_found(format!("entry {:?} is gone; it was removed", listed.name)));
     }
-    output.print(&Removed { entry: listed.name, queue: listed.queue.to_string(), removed: true })
+    let undone_at_start = is_static(&listed);
+    let (entry, queue) = (listed.name, listed.queue.to_string());
+    output.print(&Removed { entry, queue, removed: true, undone_at_start })
 }
 
 pub(super) async fn run(which: &Which, target: &Target, output: Output) -> Result<()> {
@@ -90,11 +102,14 @@ struct Removed {
     entry: String,
     queue: String,
     removed: bool,
+    /// It stands in the code of a worker, and is back when that starts.
+    undone_at_start: bool,
 }
 
 impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "entry {} of queue {} is removed", self.entry, self.queue)
+        write!(f, "entry {} of queue {} is removed", self.entry, self.queue)?;
+        if self.undone_at_start { write!(f, "\n{UNDONE}") } else { Ok(()) }
     }
 }
 

@@ -10,6 +10,7 @@ use oncue::timetable::{Entry, Missed, Runs};
 use oncue::{Error, Result};
 use serde::Serialize;
 
+use super::act::{UNDONE, is_static};
 use super::entries;
 use super::preview::{GapPolicy, OverlapPolicy};
 use crate::cli::output::Output;
@@ -196,7 +197,9 @@ pub(super) async fn edit(args: Edit, target: &Target, output: Output) -> Result<
 async fn told(cron: &oncue::Cron, name: &str, did: &'static str, output: Output) -> Result<()> {
     let listed = cron.get(name).await?;
     let next = listed.next().map(|next| next.to_string());
-    output.print(&Written { entry: listed.name, queue: listed.queue.to_string(), did, next })
+    let undone_at_start = is_static(&listed);
+    let (entry, queue) = (listed.name, listed.queue.to_string());
+    output.print(&Written { entry, queue, did, next, undone_at_start })
 }
 
 #[derive(Serialize)]
@@ -207,12 +210,15 @@ struct Written {
     did: &'static str,
     /// The next tick.
     next: Option<String>,
+    /// It stands in the code of a worker, which writes it as it is there when it starts.
+    undone_at_start: bool,
 }
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { entry, queue, did, next } = self;
+        let Self { entry, queue, did, next, undone_at_start } = self;
         write!(f, "entry {entry} of queue {queue} is {did}; next tick: ")?;
-        f.write_str(next.as_deref().unwrap_or("none"))
+        f.write_str(next.as_deref().unwrap_or("none"))?;
+        if *undone_at_start { write!(f, "\n{UNDONE}") } else { Ok(()) }
     }
 }

@@ -77,7 +77,9 @@ impl FromStr for Size {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Bytes::parse(text).map(|bytes| Self(bytes.0)).ok_or_else(|| {
+        // What has no end, or none that a broker can count to, is no limit.
+        let bytes = Bytes::parse(text).filter(|bytes| i64::try_from(bytes.0).is_ok());
+        bytes.map(|bytes| Self(bytes.0)).ok_or_else(|| {
             Error::invalid(format!("{text:?} is no size; write \"256MiB\" or \"none\""))
         })
     }

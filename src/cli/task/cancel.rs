@@ -4,6 +4,7 @@ use std::fmt;
 
 use oncue::broker::Cancelled;
 use oncue::queue::QueueName;
+use oncue::state::State;
 use oncue::{Error, Result, TaskId};
 use serde::Serialize;
 
@@ -23,19 +24,29 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(args: Args, target: &Target, output: Output) -> Result<()> {
     let id: TaskId = args.id.parse()?;
     let broker = target.inspect()?;
-    let (queue, view) = find(&*broker, args.queue.as_deref(), id).await?;
+    let (queue, _) = find(&*broker, args.queue.as_deref(), id).await?;
     let name = QueueName::parse(&queue)?;
-    let outcome = match broker.cancel(name, id).await? {
+    let outcome = match broker.cancel(name.clone(), id).await? {
         Cancelled::Archived => "archived",
         Cancelled::Asked => "asked",
         Cancelled::Ended => {
-            return Err(Error::invalid(format!("task {id} had ended: it is {}", view.state)));
+            // It may have ended since it was found.
+            let now = broker.show(name, id).await?.map(|view| view.state);
+            return Err(ended(id, now));
         }
         Cancelled::Missing => {
             return Err(Error::not_found(format!("task {id} is gone; it ended meanwhile")));
         }
     };
     output.print(&Told { id: id.to_string(), queue, outcome })
+}
+
+/// That it had ended, and as what if that can still be seen.
+fn ended(id: TaskId, now: Option<State>) -> Error {
+    Error::invalid(match now.filter(|state| state.is_terminal()) {
+        Some(state) => format!("task {id} had ended: it is {state}"),
+        None => format!("task {id} had ended"),
+    })
 }
 
 #[derive(Serialize)]
@@ -51,6 +62,21 @@ impl fmt::Display for Told {
         match self.outcome {
             "archived" => write!(f, "task {} waited and is archived as cancelled", self.id),
             _ => write!(f, "task {} runs; its worker was told to stop it", self.id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_task_has_ended_and_is_active() {
+        let id = TaskId::fresh();
+        let told = |now| ended(id, now).to_string();
+        assert!(told(Some(State::Completed)).contains("had ended: it is completed"));
+        for state in [None, Some(State::Active), Some(State::Pending)] {
+            assert!(told(state).ends_with("had ended"), "{}", told(state));
         }
     }
 }

@@ -216,15 +216,20 @@ fn header(text: &str) -> Result<(String, String), String> {
 /// The text of the payload. No more is read than one byte over the limit, so that it is still refused.
 pub(in crate::cli) fn payload(source: &str) -> Result<String> {
     let read = |reader: &mut dyn Read, what: &str| {
-        let mut text = String::new();
-        match reader.take(PAYLOAD_BYTES_MAX as u64 + 1).read_to_string(&mut text) {
-            Ok(_) if text.len() > PAYLOAD_BYTES_MAX => Err(Error::too_large(format!(
+        let unreadable = || Error::invalid(format!("cannot read {what}"));
+        let mut bytes = Vec::new();
+        reader
+            .take(PAYLOAD_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unreadable().because(error))?;
+        // Before it is looked at as text: the limit may lie within a character.
+        if bytes.len() > PAYLOAD_BYTES_MAX {
+            return Err(Error::too_large(format!(
                 "{what} is over the limit of {PAYLOAD_BYTES_MAX} bytes; store the data elsewhere and enqueue \
                  where it is"
-            ))),
-            Ok(_) => Ok(text),
-            Err(error) => Err(Error::invalid(format!("cannot read {what}")).because(error)),
+            )));
         }
+        String::from_utf8(bytes).map_err(|error| unreadable().because(error.utf8_error()))
     };
     if source == "-" {
         return read(&mut std::io::stdin().lock(), "the payload on standard input");

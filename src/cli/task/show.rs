@@ -77,7 +77,7 @@ async fn reveal(client: &Client, queue: &str, view: &TaskView) -> Result<Reveale
     };
     Ok(Revealed {
         payload: readable(opened.codec, &opened.body),
-        headers: opened.headers.into_iter().collect(),
+        headers: opened.headers,
         result,
         error: client.failure(view),
         progress: handle.progress().await?,
@@ -129,7 +129,8 @@ impl Limits {
 #[derive(Serialize)]
 struct Revealed {
     payload: Value,
-    headers: BTreeMap<String, String>,
+    #[serde(serialize_with = "named")]
+    headers: Vec<(String, String)>,
     result: Option<Value>,
     error: Option<String>,
     /// What the latest run told last of how far it is.
@@ -137,6 +138,18 @@ struct Revealed {
     /// What the runs said.
     #[serde(serialize_with = "dated")]
     log: Log,
+}
+
+/// By name: its value, or a list of values in their order if the name is there several times.
+fn named<S: Serializer>(headers: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut named: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, value) in headers {
+        named.entry(name).or_default().push(value);
+    }
+    serializer.collect_map(named.into_iter().map(|(name, values)| match values[..] {
+        [value] => (name, json!(value)),
+        _ => (name, json!(values)),
+    }))
 }
 
 /// As the library has it, but with times as all commands write them.

@@ -3,8 +3,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use oncue::state::State;
 use oncue::testing::{Bench, enqueued};
-use oncue::{Client, Task, TaskResult, assert_enqueued, refute_enqueued};
+use oncue::{Client, Group, Task, TaskResult, assert_enqueued, refute_enqueued};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,6 +60,20 @@ fn a_task_is_found_by_what_it_is_and_where() {
     refute_enqueued!(client, Welcome, |found| found.task.user == 9);
     refute_enqueued!(client, Secret);
     assert_eq!(enqueued::<Welcome>(client).expect("read").len(), 2);
+}
+
+#[test]
+fn what_gathers_in_a_group_is_enqueued() {
+    let bench = Bench::new().expect("a bench");
+    put(bench.client(), Welcome { user: 7 }.draft().group(Group::named("new")));
+    assert_enqueued!(bench.client(), Welcome, |found| {
+        found.task.user == 7 && found.state == State::Aggregating && found.due.is_none()
+    });
+    let there = message(|| refute_enqueued!(bench.client(), Welcome));
+    assert!(there.contains("Welcome { user: 7 } in default, aggregating"), "{there}");
+    // It is found once it has closed, too.
+    bench.clock().pass(Duration::from_secs(3_600));
+    assert_enqueued!(bench.client(), Welcome);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use oncue::testing::Bench;
-use oncue::timetable::{Entry, Runs, TICK_HEADER};
+use oncue::timetable::{Entry, Missed, Runs, TICK_HEADER};
 use oncue::{Data, RetryPolicy, Task, TaskContext, TaskError, TaskResult};
 use serde::{Deserialize, Serialize};
 
@@ -89,5 +89,54 @@ fn a_tick_that_waits_for_the_run_before_it_comes_after_it() {
         let ticks = ran.lock().expect("not poisoned").clone();
         let days: Vec<_> = ticks.iter().map(|tick| &tick[8..10]).collect();
         assert_eq!(days, ["01", "02", "03", "03", "04", "05", "06"]);
+    });
+}
+
+#[test]
+fn a_tick_that_could_wait_and_need_not_is_run() {
+    oncue::block_on(async {
+        let (bench, ran) = bench();
+        bench.client().cron().put(nightly(Runs::Queue)).await.expect("put");
+        let work = |worker: oncue::worker::Builder| worker.handle(report).data(ran.clone());
+        bench.clock().pass(3 * HOUR);
+        let drained = bench.drain(work).await.expect("drained");
+        assert_eq!((drained.completed, drained.passed), (1, Duration::ZERO));
+        // The next one comes at the very end.
+        let left = DAY - Duration::from_secs(5_400);
+        assert_eq!(bench.drain_for(left, work).await.expect("drained").completed, 1);
+    });
+}
+
+#[test]
+fn ticks_that_came_run_one_after_the_other() {
+    oncue::block_on(async {
+        let (bench, ran) = bench();
+        bench.client().cron().put(nightly(Runs::Queue).missed(Missed::All)).await.expect("put");
+        let work = |worker: oncue::worker::Builder| worker.handle(report).data(ran.clone());
+        bench.clock().pass(4 * DAY);
+        // The third run fails: the fourth tick waits until it was repeated, and the fifth has come meanwhile.
+        let drained = bench.drain(work).await.expect("drained");
+        assert_eq!((drained.completed, drained.retried, drained.left), (5, 1, 0));
+        let ticks = ran.lock().expect("not poisoned").clone();
+        let days: Vec<_> = ticks.iter().map(|tick| &tick[8..10]).collect();
+        assert_eq!(days, ["01", "02", "03", "03", "04", "05"]);
+    });
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_run_that_cannot_end() {
+    oncue::block_on(async {
+        let (bench, ran) = bench();
+        bench.client().cron().put(nightly(Runs::Queue)).await.expect("put");
+        bench.client().cron().run_now("nightly").await.expect("enqueued");
+        bench.clock().pass(3 * HOUR);
+        // Its task has no handler here.
+        let idle = |worker: oncue::worker::Builder| {
+            worker.handle(|_: crate::runtime::company::Number| async { TaskResult::Ok(()) })
+        };
+        assert_eq!(bench.drain(idle).await.expect("drained").left, 1);
+        assert_eq!(bench.drain_for(HOUR, idle).await.expect("drained").passed, HOUR);
+        let work = |worker: oncue::worker::Builder| worker.handle(report).data(ran.clone());
+        assert_eq!(bench.drain(work).await.expect("drained").completed, 2);
     });
 }
