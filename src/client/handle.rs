@@ -120,7 +120,7 @@ impl Handle {
                 State::Archived => return Err(self.archived(&view)),
                 _ => tokio::select! {
                     woken = broker.wait(Wake::Settled, Some(mark)) => drop(woken?),
-                    () = tokio::time::sleep(ANYWAY) => {}
+                    () = anyway() => {}
                 },
             }
             pace.keep().await;
@@ -149,8 +149,9 @@ impl Handle {
     }
 }
 
-/// When one who waits looks without being woken: a wake-up may be lost, or this user of Redis may not listen.
-pub(super) const ANYWAY: Duration = Duration::from_secs(5);
+/// When one who waits, for an end, a note or room, looks without being woken: a wake-up may be lost, or this user of
+/// Redis may not listen.
+const ANYWAY: Duration = Duration::from_secs(5);
 /// First and longest time between two looks at a task whose end is waited for.
 const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
@@ -179,6 +180,14 @@ impl Pace {
         }
         self.apart = (self.apart * 2).clamp(LOOK.0, LOOK.1);
         self.looked = Instant::now();
+    }
+}
+
+/// Ends when it is time to look without being woken. Without a tokio runtime there is no timer, and it never is.
+pub(super) async fn anyway() {
+    match tokio::runtime::Handle::try_current() {
+        Ok(_) => tokio::time::sleep(ANYWAY).await,
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::seal::Seat;
 use crate::task::Log;
 
 use super::Handle;
-use super::handle::{ANYWAY, Pace};
+use super::handle::{Pace, anyway};
 
 /// The attempt and the bytes of a note, to tell a new one from that seen before.
 type Seen = (u32, Vec<u8>);
@@ -74,7 +74,7 @@ impl Handle {
             tokio::select! {
                 woken = broker.wait(Wake::Noted, Some(noted)) => woken?,
                 woken = broker.wait(Wake::Settled, Some(settled)) => woken?,
-                () = tokio::time::sleep(ANYWAY) => settled,
+                () = anyway() => settled,
             };
             pace.keep().await;
         }

@@ -8,6 +8,7 @@ use crate::queue::QueueName;
 use crate::task::TaskId;
 
 use super::Client;
+use super::handle::anyway;
 use super::ready::Ready;
 
 /// What is remembered of a task while its batch is on its way.
@@ -41,6 +42,7 @@ impl Client {
                 Err(error) if error.is_full() => tokio::select! {
                     () = &mut over => return Err(error),
                     woken = self.0.broker.wait(Wake::Settled, Some(mark)) => { woken?; }
+                    () = anyway() => {}
                 },
                 answer => return answer,
             }

@@ -205,7 +205,7 @@ impl Keeper {
         let news = &channels[session.subscribed..];
         for channel in news {
             match session.conn.subscribe(channel).await {
-                // A worker polls without them; who waits for the end of a task or for a note does not, and is not woken.
+                // A worker polls without them, and whoever waits for the end of a task looks now and then.
                 Err(fault) if fault.class == Class::Denied => {
                     tracing::error!(channel, error = %fault.error, "Redis refuses a subscription");
                 }

@@ -191,7 +191,7 @@ impl SqliteBroker {
     fn watchman(&self, marks: &Arc<Marks>) -> Option<&Watchman> {
         let start = || {
             self.0.anchor.as_ref()?;
-            // Without a thread there are still the own commits, and a worker polls; nobody else hears of other processes.
+            // Without a thread there are still the own commits, and whoever waits looks now and then.
             Watchman::start(marks, self.0.writer.knocker(), self.0.options.planned.clone()).ok()
         };
         self.0.watchman.get_or_init(start).as_ref()

@@ -53,6 +53,28 @@ fn a_result_comes_though_no_wake_up_does() {
 }
 
 #[test]
+fn a_result_comes_where_there_is_no_tokio_runtime() {
+    let gate = Arc::new(Semaphore::new(0));
+    let data = gate.clone();
+    let company = Company::start(client(), |worker| {
+        let gated = async |_: Number, gate: Data<Arc<Semaphore>>| {
+            gate.acquire().await?.forget();
+            TaskResult::Ok(7)
+        };
+        worker.handle(gated).data(data)
+    });
+    let task = company.put(Number(0));
+    company.started(&task);
+    let mut result = task.result::<u64>().into_future();
+    assert!((&mut result).now_or_never().is_none());
+    gate.add_permits(1);
+    company.settled(&task);
+    let result = std::iter::repeat_with(|| (&mut result).now_or_never()).flatten().next();
+    assert_eq!(result.expect("it looks again").expect("a result"), 7);
+    company.end();
+}
+
+#[test]
 fn a_session_that_waits_for_its_first_task_is_kept_alive() {
     // The broker opens a session at the first dequeue, whether it claims or not.
     let (mut proxy, (tell, beats)) = (Proxy::of(broker()), channel());
