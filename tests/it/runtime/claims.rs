@@ -12,7 +12,7 @@ use oncue::event::Event;
 use oncue::queue::KindHash;
 use oncue::state::State;
 use oncue::worker::Life;
-use oncue::{Data, Error, Lane as Queues, Task, TaskResult};
+use oncue::{Client, Data, Error, Handle, Lane as Queues, Task, TaskResult};
 use tokio::sync::Semaphore;
 
 use super::company::*;
@@ -22,16 +22,11 @@ async fn nothing(_: Number) -> TaskResult {
     Ok(())
 }
 
-#[test]
-fn a_result_comes_though_no_wake_up_does() {
-    let mut proxy = Proxy::of(broker());
-    proxy.wait = Box::new(|inner, (wake, seen)| match (wake, seen) {
-        (Wake::Settled | Wake::Noted, Some(_)) => std::future::pending().boxed(),
-        _ => inner.wait(wake, seen),
-    });
+/// A worker with a task that comes to 7 once it is let go.
+fn seven(client: Client) -> (Company, Handle, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let data = gate.clone();
-    let company = Company::start(client_of(Arc::new(proxy)), |worker| {
+    let company = Company::start(client, |worker| {
         let gated = async |_: Number, gate: Data<Arc<Semaphore>>| {
             gate.acquire().await?.forget();
             TaskResult::Ok(7)
@@ -40,6 +35,17 @@ fn a_result_comes_though_no_wake_up_does() {
     });
     let task = company.put(Number(0));
     company.started(&task);
+    (company, task, gate)
+}
+
+#[test]
+fn a_result_comes_though_no_wake_up_does() {
+    let mut proxy = Proxy::of(broker());
+    proxy.wait = Box::new(|inner, (wake, seen)| match (wake, seen) {
+        (Wake::Settled | Wake::Noted, Some(_)) => std::future::pending().boxed(),
+        _ => inner.wait(wake, seen),
+    });
+    let (company, task, gate) = seven(client_of(Arc::new(proxy)));
     let result = oncue::block_on(async {
         let open = async {
             tokio::task::yield_now().await;
@@ -54,17 +60,7 @@ fn a_result_comes_though_no_wake_up_does() {
 
 #[test]
 fn a_result_comes_where_there_is_no_tokio_runtime() {
-    let gate = Arc::new(Semaphore::new(0));
-    let data = gate.clone();
-    let company = Company::start(client(), |worker| {
-        let gated = async |_: Number, gate: Data<Arc<Semaphore>>| {
-            gate.acquire().await?.forget();
-            TaskResult::Ok(7)
-        };
-        worker.handle(gated).data(data)
-    });
-    let task = company.put(Number(0));
-    company.started(&task);
+    let (company, task, gate) = seven(client());
     let mut result = task.result::<u64>().into_future();
     assert!((&mut result).now_or_never().is_none());
     gate.add_permits(1);
