@@ -192,7 +192,7 @@ impl Mouth {
     fn answer(&self, answer: Answer) -> crate::Result<()> {
         let (to, open) = &mut *lock(&self.0);
         *open += 1;
-        frame::write(to, &Said::Answer(answer))
+        frame::write(to, &Said::Answer(*open, answer))
     }
 }
 

@@ -88,7 +88,8 @@ pub(crate) type Tell = Arc<dyn Fn(Word) + Send + Sync>;
 #[derive(Serialize, Deserialize)]
 pub(super) enum Said {
     Word(Word),
-    Answer(Answer),
+    /// To which of the calls it had, counted from 1.
+    Answer(u64, Answer),
 }
 
 /// Child to worker, in the end: what the handler said.

@@ -184,6 +184,7 @@ impl Live {
         self.tail = Tail::default();
         let refused = |error: Error| Ending::new("protocol", format!("{error:?}"), String::new());
         let call = frame::frame(call).map_err(refused)?;
+        let own = u64::from(self.used);
         let heard = {
             let Self { calls, answers, errors, tail, .. } = &mut *self;
             let exchange = async {
@@ -199,7 +200,11 @@ impl Live {
                             // turn between any two.
                             tokio::task::yield_now().await;
                         }
-                        Some(Said::Answer(answer)) => return Result::<_>::Ok(Some(answer)),
+                        Some(Said::Answer(number, answer)) if number == own => {
+                            return Result::<_>::Ok(Some(answer));
+                        }
+                        // One too many of a task before: not the answer of this one.
+                        Some(Said::Answer(..)) => tokio::task::yield_now().await,
                         None => return Ok(None),
                     }
                 }

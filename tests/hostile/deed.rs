@@ -12,7 +12,7 @@ use std::time::Duration;
 use oncue::{Task, TaskContext, TaskError, TaskResult};
 use serde::{Deserialize, Serialize};
 
-use super::flood::{answer_first, flood};
+use super::flood::{answer_first, answer_late, flood};
 use super::reach;
 
 /// How often a swarm tries to start two more.
@@ -74,6 +74,7 @@ pub fn act(deed: Deed, context: TaskContext) -> TaskResult<String> {
         "forge" => forge(),
         "flood" => flood(word),
         "answer_first" => answer_first(),
+        "answer_late" => answer_late(),
         "meddle" => reach::meddle(word),
         "meddle_own" => reach::meddle_own(word),
         "hoard" => reach::hoard(),

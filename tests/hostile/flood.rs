@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What it says, as often as it can; it ends when nobody hears.
 pub fn flood(what: &str) -> String {
@@ -17,7 +18,7 @@ pub fn flood(what: &str) -> String {
         // More lines than a log keeps, in one word.
         "lines" => word(1, &vec![b'\n'; 300_000]),
         // An answer with a result, which is none.
-        "result" => frame(&[1, 0, 1, 4], b"none"),
+        "result" => frame(&[1, 1, 0, 1, 4], b"none"),
         other => return format!("no flood of {other:?}"),
     };
     let many = word.repeat(1 + (1 << 16) / word.len());
@@ -27,8 +28,22 @@ pub fn flood(what: &str) -> String {
 
 /// Answers before its handler does: then that answer is one too many.
 pub fn answer_first() -> String {
-    answers().write_all(&frame(&[1, 0, 1, 8], b"\"forged\"")).expect("heard");
+    answer_to_the_first_call();
     "its own".to_owned()
+}
+
+/// In its second run answers the first once more, which was answered.
+pub fn answer_late() -> String {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed) + 1;
+    if run == 2 {
+        answer_to_the_first_call();
+    }
+    run.to_string()
+}
+
+fn answer_to_the_first_call() {
+    answers().write_all(&frame(&[1, 1, 0, 1, 8], b"\"forged\"")).expect("heard");
 }
 
 /// The pipe that carries its answers: beside the standard streams the one that is written.
