@@ -46,8 +46,8 @@ pub(super) struct Fleet<'p> {
     pub(super) counts: Counts,
     /// All who ever were there.
     names: Vec<String>,
-    /// By share, what producers that are gone had acknowledged; and the name of the last one.
-    produced: HashMap<u64, (Acknowledged, String)>,
+    /// By share, what producers before the present one had acknowledged; and the name of that one.
+    produced: HashMap<u64, (Acknowledged, Option<String>)>,
     defects: usize,
     span: Duration,
     pub(super) keep: Duration,
@@ -121,9 +121,8 @@ impl<'p> Fleet<'p> {
 
     /// Where a new producer of a share goes on; each ledger is read once.
     fn go_on_from(&mut self, share: u64, name: &str) -> Result<Option<u64>> {
-        let (acknowledged, last) = self.produced.entry(share).or_default();
-        let last = std::mem::replace(last, name.to_owned());
-        if !last.is_empty() {
+        let (acknowledged, present) = self.produced.entry(share).or_default();
+        if let Some(last) = present.replace(name.to_owned()) {
             acknowledged.read(&self.place.ledger(&last))?;
         }
         Ok(acknowledged.resume())
